@@ -39,7 +39,8 @@ export function withContext(context: string, error: unknown): DrayError {
 export function asDrayError(error: unknown): DrayError {
   if (error instanceof DrayError) return error;
   const system = systemErrorCode(error);
-  if (system !== undefined) return new DrayError(codeOfSystemError(system), describeSystemError(system), { cause: error });
+  if (system !== undefined)
+    return new DrayError(codeOfSystemError(system), describeSystemError(system), { cause: error });
   return new DrayError("internal", error instanceof Error ? error.message : String(error), { cause: error });
 }
 

@@ -5,7 +5,7 @@ import { z } from "zod";
  * The same event objects are what `initiate --json` prints, one a line.
  */
 
-export const MAX_SOURCES_PER_ORDER = 1024;
+export const MAX_SOURCES_PER_ORDER = 256;
 /** Failures that the final result lists; more are counted, and every one was sent as an event. */
 export const MAX_LISTED_FAILURES = 1000;
 
@@ -78,7 +78,13 @@ export type OrderResult = z.infer<typeof orderResultSchema>;
 
 export const orderEventSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("accepted"), orderId: z.string() }),
-  z.object({ type: z.literal("progress"), orderId: z.string(), durationMs: z.number(), bytesTransferred: z.int(), sources: z.array(sourceProgressSchema) }),
+  z.object({
+    type: z.literal("progress"),
+    orderId: z.string(),
+    durationMs: z.number(),
+    bytesTransferred: z.int(),
+    sources: z.array(sourceProgressSchema),
+  }),
   failureSchema.extend({ type: z.literal("failure"), orderId: z.string() }),
   z.object({ type: z.literal("skipped"), orderId: z.string(), ...sourceKey, reason: z.string() }),
   z.object({ type: z.literal("source"), orderId: z.string(), ...sourceResultSchema.shape }),

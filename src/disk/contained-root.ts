@@ -1,0 +1,174 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
+import { quoteName, windowsProblem } from "../wire/names.ts";
+
+const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
+const DIRECTORY_FLAGS = O_RDONLY | (O_DIRECTORY ?? 0) | (O_NOFOLLOW ?? 0);
+
+/** Directory descriptors that one root keeps open at most. */
+const MAX_OPEN_DIRECTORIES = 128;
+
+/**
+ * A directory inside a contained root. Names that are joined to it are resolved from the directory
+ * that was opened, not from a path that somebody may have bent in the meantime.
+ */
+export interface ContainedDirectory extends Disposable {
+  /** A path for system calls on one entry; `name` is a single component. */
+  entry(name: string): string;
+  /** The directory itself, for listing and syncing. */
+  readonly path: string;
+  /** What people call it, for messages. */
+  readonly shownPath: string;
+  /** Lets it go; the paths above must not be used any more. */
+  [Symbol.dispose](): void;
+}
+
+/**
+ * The only door to the file system for names from outside (DESIGN section 6, promise 4): walks
+ * component by component and follows no symbolic link, so that no name and no link swapped in
+ * during the walk leads out of the root.
+ *
+ * On Linux each directory is opened relative to its parent's descriptor, through /proc/self/fd:
+ * what openat(2) does. Elsewhere each component is checked with lstat before it is used, which
+ * refuses links but leaves a race to whoever can write to the tree.
+ */
+export class ContainedRoot {
+  readonly #rootPath: string;
+  readonly #open = new Map<string, OpenDirectory>();
+  readonly #root: OpenDirectory;
+
+  /**
+   * @param rootPath an existing directory; the root itself may be a link, since its owner named it
+   * @throws DrayError or a system error when it cannot be opened
+   */
+  constructor(rootPath: string) {
+    this.#rootPath = path.resolve(rootPath);
+    this.#root = openDirectory(this.#rootPath, this.#rootPath, O_RDONLY | (O_DIRECTORY ?? 0));
+  }
+
+  get shownPath(): string {
+    return this.#rootPath;
+  }
+
+  /**
+   * The directory at `components`, held open until it is disposed of.
+   * @param create makes the directories that are missing
+   * @throws a system error: ENOENT, ENOTDIR (also for a symbolic link), EACCES…
+   */
+  hold(components: readonly string[], create = false): ContainedDirectory {
+    const directory = this.#find(components, create);
+    directory.holders++;
+    return directory;
+  }
+
+  /**
+   * Forgets the directories that were opened so far, so that later calls see renames and
+   * replacements that happened meanwhile.
+   */
+  forget(): void {
+    for (const directory of this.#open.values()) directory.retire();
+    this.#open.clear();
+  }
+
+  close(): void {
+    this.forget();
+    this.#root.retire();
+  }
+
+  #find(components: readonly string[], create: boolean): OpenDirectory {
+    if (components.length === 0) return this.#root;
+    const key = components.join("/");
+    const known = this.#open.get(key);
+    if (known !== undefined) {
+      // The map's order is the order of use.
+      this.#open.delete(key);
+      this.#open.set(key, known);
+      return known;
+    }
+    const parent = this.#find(components.slice(0, -1), create);
+    const opened = this.#descend(parent, components[components.length - 1]!, create);
+    this.#open.set(key, opened);
+    if (this.#open.size > MAX_OPEN_DIRECTORIES) this.#retireOldest(key);
+    return opened;
+  }
+
+  #descend(parent: OpenDirectory, name: string, create: boolean): OpenDirectory {
+    if (process.platform === "win32") refuseOnWindows(name);
+    const at = parent.entry(name);
+    const shown = `${parent.shownPath}/${name}`;
+    try {
+      return openDirectory(at, shown, DIRECTORY_FLAGS);
+    } catch (error) {
+      if (!create || systemErrorCode(error) !== "ENOENT") throw error;
+    }
+    try {
+      fs.mkdirSync(at);
+    } catch (error) {
+      if (systemErrorCode(error) !== "EEXIST") throw error; // another worker may have been faster
+    }
+    return openDirectory(at, shown, DIRECTORY_FLAGS);
+  }
+
+  #retireOldest(exceptKey: string): void {
+    for (const [key, directory] of this.#open) {
+      if (key === exceptKey) continue;
+      this.#open.delete(key);
+      directory.retire();
+      return;
+    }
+  }
+}
+
+/** A directory that is closed when it is retired and nobody holds it any more. */
+class OpenDirectory implements ContainedDirectory {
+  readonly path: string;
+  readonly shownPath: string;
+  readonly #descriptor: number | undefined;
+  #retired = false;
+  holders = 0;
+
+  constructor(path: string, shownPath: string, descriptor: number | undefined) {
+    this.path = path;
+    this.shownPath = shownPath;
+    this.#descriptor = descriptor;
+  }
+
+  entry(name: string): string {
+    return `${this.path}/${name}`;
+  }
+
+  [Symbol.dispose](): void {
+    this.holders--;
+    this.#closeIfUnused();
+  }
+
+  retire(): void {
+    this.#retired = true;
+    this.#closeIfUnused();
+  }
+
+  #closeIfUnused(): void {
+    if (this.#retired && this.holders === 0 && this.#descriptor !== undefined) fs.closeSync(this.#descriptor);
+  }
+}
+
+function openDirectory(at: string, shownPath: string, flags: number): OpenDirectory {
+  if (process.platform !== "linux") return checkedDirectory(at, shownPath);
+  const descriptor = fs.openSync(at, flags);
+  return new OpenDirectory(`/proc/self/fd/${descriptor}`, shownPath, descriptor);
+}
+
+function checkedDirectory(at: string, shownPath: string): OpenDirectory {
+  const isRoot = at === shownPath;
+  const stats = isRoot ? fs.statSync(at) : fs.lstatSync(at);
+  if (!stats.isDirectory()) {
+    throw new DrayError("refused", `${quoteName(shownPath)} is not a directory, or a link to one`);
+  }
+  return new OpenDirectory(at, shownPath, undefined);
+}
+
+function refuseOnWindows(name: string): void {
+  const problem = windowsProblem(name);
+  if (problem !== undefined) throw new DrayError("name", `the name ${quoteName(name)} ${problem}`);
+}

@@ -1,0 +1,131 @@
+import * as fs from "node:fs";
+import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
+import type { ListEntry } from "../wire/entries.ts";
+import { MAX_PATH_BYTES } from "../wire/names.ts";
+import type { ContainedDirectory, ContainedRoot } from "./contained-root.ts";
+import { factsAt } from "./file-facts.ts";
+import { isTempName } from "./publication.ts";
+
+/**
+ * Everything at and below a path, directories before what is in them, one entry at a time: memory
+ * grows with the largest directories on the way down, never with the tree.
+ *
+ * Temp files of publications are left out. What may not be read is an entry of its own kind, so
+ * that a listing never silently lacks something.
+ *
+ * @throws DrayError "not-found" (or a system error) at the first step when the path itself is not there
+ */
+export function* walk(root: ContainedRoot, components: readonly string[]): Generator<ListEntry, void> {
+  if (components.length > 0) {
+    using parent = root.hold(components.slice(0, -1));
+    const own = entryAt(parent.entry(components.at(-1)!), components.join("/"));
+    if (own === undefined) throw new DrayError("not-found", "no such file or directory");
+    if (own.kind !== "directory") return yield own;
+    yield own;
+  }
+  yield* below(root, components);
+}
+
+/** Entries that are looked at in one go, while their directory is open. */
+const LOOK_AHEAD = 128;
+
+function* below(root: ContainedRoot, components: readonly string[]): Generator<ListEntry, void> {
+  const prefix = components.length === 0 ? "" : `${components.join("/")}/`;
+  const names = namesIn(root, components);
+  if (names === undefined) return yield plainEntry("unreadable", components.join("/") || ".");
+  for (const shown of names.unnameable) yield plainEntry("unnameable", prefix + shown);
+  for (let start = 0; start < names.plain.length; start += LOOK_AHEAD) {
+    for (const entry of entriesOf(root, components, prefix, names.plain.slice(start, start + LOOK_AHEAD))) {
+      yield entry;
+      if (entry.kind === "directory") yield* below(root, [...components, entry.path.slice(prefix.length)]);
+    }
+  }
+}
+
+/** The names in one directory; undefined if it may not be read, none if it is gone. */
+function namesIn(
+  root: ContainedRoot,
+  components: readonly string[],
+): { plain: string[]; unnameable: string[] } | undefined {
+  try {
+    using directory = root.hold(components);
+    const names = fs.readdirSync(directory.path);
+    if (!names.some((name) => name.includes("\u{FFFD}"))) return { plain: names, unnameable: [] };
+    const foreign = foreignNames(directory.path);
+    const wellFormed = names.filter((name) => !name.includes("\u{FFFD}"));
+    return { plain: [...wellFormed, ...foreign.readable], unnameable: foreign.unnameable };
+  } catch (error) {
+    return systemErrorCode(error) === "ENOENT" ? { plain: [], unnameable: [] } : undefined;
+  }
+}
+
+function entriesOf(
+  root: ContainedRoot,
+  components: readonly string[],
+  prefix: string,
+  names: readonly string[],
+): ListEntry[] {
+  const entries: ListEntry[] = [];
+  let directory: ContainedDirectory;
+  try {
+    directory = root.hold(components);
+  } catch (error) {
+    // Gone since its names were read: what is not there is not in the list.
+    if (systemErrorCode(error) === "ENOENT") return entries;
+    return names.map((name) => plainEntry("unreadable", prefix + name));
+  }
+  using held = directory;
+  for (const name of names) {
+    if (isTempName(name)) continue;
+    const path = prefix + name;
+    if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+      entries.push(plainEntry("unnameable", shortened(path)));
+      continue;
+    }
+    try {
+      const entry = entryAt(held.entry(name), path);
+      if (entry !== undefined) entries.push(entry);
+    } catch {
+      // lstat itself is refused: the name is known, nothing else is.
+      entries.push(plainEntry("unreadable", path));
+    }
+  }
+  return entries;
+}
+
+function entryAt(at: string, path: string): ListEntry | undefined {
+  const facts = factsAt(at);
+  if (facts === undefined) return undefined;
+  return { kind: facts.kind, path, size: facts.sizeBytes, mtimeUs: facts.mtimeUs, mode: facts.mode };
+}
+
+function plainEntry(kind: "unreadable" | "unnameable", path: string): ListEntry {
+  return { kind, path, size: 0, mtimeUs: 0, mode: 0 };
+}
+
+/**
+ * A name with U+FFFD in it is either spelled so or holds bytes that are not UTF-8: only the raw
+ * bytes tell.
+ */
+function foreignNames(path: string): { readable: string[]; unnameable: string[] } {
+  const readable: string[] = [];
+  const unnameable: string[] = [];
+  for (const raw of fs.readdirSync(path, { encoding: "buffer" })) {
+    const name = raw.toString("utf8");
+    if (!name.includes("\u{FFFD}")) continue;
+    if (Buffer.compare(Buffer.from(name), raw) === 0) readable.push(name);
+    else unnameable.push(escapeBytes(raw));
+  }
+  return { readable, unnameable };
+}
+
+/** Bytes above ASCII as \xNN: readable, unique, and valid text. */
+function escapeBytes(raw: Buffer): string {
+  let text = "";
+  for (const byte of raw) text += byte < 0x80 ? String.fromCharCode(byte) : `\\x${byte.toString(16)}`;
+  return text;
+}
+
+function shortened(path: string): string {
+  return `${path.slice(0, 200)}… (${Buffer.byteLength(path)} bytes)`;
+}

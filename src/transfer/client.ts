@@ -1,0 +1,272 @@
+import { DrayError, asDrayError } from "../errors/dray-error.ts";
+import { type Backoff } from "../net/backoff.ts";
+import { type DialTarget, dial, showTarget, withRetry } from "../net/dial.ts";
+import type { DigestKind } from "../wire/digest.ts";
+import type { ListEntry } from "../wire/entries.ts";
+import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, type CAPABILITY } from "../wire/messages.ts";
+import { Channel } from "./channel.ts";
+import { FetchReply, type FileReceiver } from "./fetch-reply.ts";
+
+/** After this long without a word from the server, it is asked for one… */
+const PING_AFTER_MS = 10_000;
+/** …and after this long it is given up. */
+const SILENCE_LIMIT_MS = 30_000;
+const WATCH_INTERVAL_MS = 2_000;
+
+export interface ClientSettings {
+  /** Name and version of the program, for the server's log. */
+  agent: string;
+  timeoutMs: number;
+}
+
+export interface FetchRequest {
+  path: string;
+  offset: number;
+  /** TO_END for all that follows. */
+  length: number;
+  /** What the server waits before it sends (seed 000: the source's delay). */
+  delayMs: number;
+  digest: DigestKind;
+}
+
+interface PendingRequest {
+  /** Returns whether the answer is complete. A throw fails this request. */
+  take(message: Message): boolean;
+  failed(error: DrayError): void;
+}
+
+/** What a server counted in a complete listing. */
+export interface ListCounts {
+  files: number;
+  directories: number;
+  others: number;
+}
+
+/** One connection to a server that speaks the dray protocol. Requests are pipelined. */
+export class Client {
+  readonly target: DialTarget;
+  readonly #settings: ClientSettings;
+  readonly #channel: Channel;
+  readonly #pending = new Map<number, PendingRequest>();
+  readonly #welcomed = Promise.withResolvers<void>();
+  readonly #watch: Timer;
+  #nextRequestId = 1;
+  #lastPingMs = 0;
+  #capabilities = 0;
+  #isWelcome = false;
+  #closedBy: DrayError | undefined;
+  /** Told once when the connection is gone, after all requests were failed. */
+  onClosed: ((error: DrayError) => void) | undefined;
+
+  /**
+   * Connects and shakes hands.
+   * @throws DrayError "unreachable", "timeout", "protocol", "unauthorized", "busy"…
+   */
+  static async connect(target: DialTarget, settings: ClientSettings): Promise<Client> {
+    const client = await dial(target, settings.timeoutMs, (connection) => {
+      const created: Client = new Client(
+        target,
+        settings,
+        (events) => new Channel(connection, CLIENT_TAKES, events),
+      );
+      return created;
+    });
+    await client.#welcomed.promise;
+    return client;
+  }
+
+  /** Like connect, trying again while that can help. */
+  static connectWithRetry(target: DialTarget, settings: ClientSettings, backoff: Backoff): Promise<Client> {
+    return withRetry(backoff, () => Client.connect(target, settings));
+  }
+
+  private constructor(
+    target: DialTarget,
+    settings: ClientSettings,
+    openChannel: (events: ConstructorParameters<typeof Channel>[2]) => Channel,
+  ) {
+    this.target = target;
+    this.#settings = settings;
+    this.#channel = openChannel({
+      message: (message, requestId) => this.#take(message, requestId),
+      drained: () => {},
+      ended: () => this.#fail(new DrayError("closed", `${this.#shown} ended the connection`)),
+      closed: (error) =>
+        this.#fail(error ?? new DrayError("closed", `the connection to ${this.#shown} is closed`)),
+    });
+    this.#channel.send({
+      type: "hello",
+      versionMin: PROTOCOL_VERSION,
+      versionMax: PROTOCOL_VERSION,
+      capabilities: 0,
+      token: new Uint8Array(0),
+      agent: settings.agent,
+    });
+    this.#watch = setInterval(() => this.#watchSilence(), WATCH_INTERVAL_MS);
+    this.#welcomed.promise.catch(() => {}); // told through connect; never unhandled
+  }
+
+  get isOpen(): boolean {
+    return this.#closedBy === undefined;
+  }
+
+  /** @throws DrayError "unsupported" when the server does not offer what is needed */
+  require(capability: (typeof CAPABILITY)[keyof typeof CAPABILITY], what: string): void {
+    if ((this.#capabilities & capability) === 0) {
+      throw new DrayError("unsupported", `${this.#shown} does not offer ${what}`);
+    }
+  }
+
+  /** Asks for a file or a part of it; the answer goes to the receiver. Settles when it is complete. */
+  fetch(request: FetchRequest, receiver: FileReceiver): Promise<void> {
+    const reply = new FetchReply(request.digest, receiver);
+    return this.#request({ type: "fetch", ...request }, (message) => reply.take(message));
+  }
+
+  /**
+   * Lists all that is at and below a path.
+   * @param credit how many ENTRIES messages may be under way; `entries` resolves when it has taken
+   *   its batch, and only then the server may send another
+   * @throws DrayError "protocol" when the counts do not add up: a cut list is never taken for a short one
+   */
+  async list(
+    path: string,
+    credit: number,
+    entries: (batch: ListEntry[]) => Promise<void> | void,
+  ): Promise<ListCounts> {
+    let received = 0;
+    let taken: Promise<void> = Promise.resolve();
+    let counts: ListCounts | undefined;
+    const requestId = this.#nextRequestId;
+    const listed = this.#request({ type: "list", path, credit }, (message) => {
+      if (message.type === "entries") {
+        received += message.entries.length;
+        taken = taken
+          .then(async () => {
+            await entries(message.entries);
+            if (this.isOpen) this.#channel.send({ type: "more", credit: 1 }, requestId);
+          })
+          .catch((error: unknown) => this.#failRequest(requestId, error));
+        return false;
+      }
+      if (message.type !== "listed")
+        throw new DrayError("protocol", `the peer sent "${message.type}" inside a list`);
+      if (message.files + message.directories + message.others !== received) {
+        throw new DrayError(
+          "protocol",
+          `the list is incomplete: ${received} entries came of those announced`,
+        );
+      }
+      counts = { files: message.files, directories: message.directories, others: message.others };
+      return true;
+    });
+    try {
+      await listed;
+    } finally {
+      await taken; // what did arrive is taken before the list ends, in success and in failure
+    }
+    return counts!;
+  }
+
+  /** Gives an order and follows it: every event's JSON until `isLast` says so. */
+  order(json: string, isLast: (eventJson: string) => boolean): Promise<void> {
+    return this.#request({ type: "order", json }, (message) => {
+      if (message.type !== "event")
+        throw new DrayError("protocol", `the peer sent "${message.type}" inside an order`);
+      return isLast(message.json);
+    });
+  }
+
+  /** Ends the connection; whatever is still asked for fails with "interrupted". */
+  close(): void {
+    this.#fail(new DrayError("interrupted", "the transfer was stopped"));
+  }
+
+  get #shown(): string {
+    return showTarget(this.target);
+  }
+
+  #request(message: Message, take: (answer: Message) => boolean): Promise<void> {
+    if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const requestId = this.#nextRequestId++;
+    this.#pending.set(requestId, {
+      failed: reject,
+      take: (answer) => {
+        const isComplete = take(answer);
+        if (isComplete) resolve();
+        return isComplete;
+      },
+    });
+    this.#channel.send(message, requestId);
+    return promise;
+  }
+
+  #take(message: Message, requestId: number): void {
+    if (!this.#isWelcome) return this.#takeWelcome(message);
+    if (requestId === 0) {
+      if (message.type === "error")
+        throw new DrayError(message.code, message.message, { retryAfterMs: message.retryAfterMs });
+      throw new DrayError("protocol", `the peer sent "${message.type}" that belongs to no request`);
+    }
+    const request = this.#pending.get(requestId);
+    if (request === undefined) return; // failed on our side meanwhile: its last messages are drained
+    if (message.type === "error") {
+      const { code, retryAfterMs } = message;
+      return this.#failRequest(requestId, new DrayError(code, message.message, { retryAfterMs }));
+    }
+    try {
+      if (request.take(message)) this.#pending.delete(requestId);
+    } catch (error) {
+      this.#failRequest(requestId, error);
+    }
+  }
+
+  #takeWelcome(message: Message): void {
+    if (message.type === "error") {
+      throw new DrayError(message.code, `${this.#shown} refused the connection: ${message.message}`, {
+        retryAfterMs: message.retryAfterMs,
+      });
+    }
+    if (message.type !== "welcome" || message.version !== PROTOCOL_VERSION) {
+      throw new DrayError(
+        "protocol",
+        `${this.#shown} does not speak version ${PROTOCOL_VERSION} of the dray protocol`,
+      );
+    }
+    this.#capabilities = message.capabilities;
+    this.#isWelcome = true;
+    this.#welcomed.resolve();
+  }
+
+  #failRequest(requestId: number, error: unknown): void {
+    const request = this.#pending.get(requestId);
+    this.#pending.delete(requestId);
+    request?.failed(asDrayError(error));
+  }
+
+  #fail(error: DrayError): void {
+    if (this.#closedBy !== undefined) return;
+    this.#closedBy = error;
+    clearInterval(this.#watch);
+    this.#welcomed.reject(error);
+    for (const requestId of [...this.#pending.keys()]) this.#failRequest(requestId, error);
+    this.#channel.connection.destroy();
+    this.onClosed?.(error);
+  }
+
+  #watchSilence(): void {
+    if (this.#isWelcome && this.#pending.size === 0) return;
+    const nowMs = performance.now();
+    const silentMs = nowMs - this.#channel.lastHeardMs;
+    const limitMs = this.#isWelcome ? SILENCE_LIMIT_MS : this.#settings.timeoutMs;
+    if (silentMs > limitMs) {
+      this.#fail(
+        new DrayError("timeout", `${this.#shown} has been silent for ${Math.round(silentMs / 1000)} s`),
+      );
+    } else if (this.#isWelcome && silentMs > PING_AFTER_MS && nowMs - this.#lastPingMs > PING_AFTER_MS) {
+      this.#lastPingMs = nowMs;
+      this.#channel.send({ type: "ping" });
+    }
+  }
+}

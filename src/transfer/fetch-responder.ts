@@ -1,0 +1,95 @@
+import type { ContainedRoot } from "../disk/contained-root.ts";
+import { FileRead } from "../disk/file-read.ts";
+import { DrayError, withContext } from "../errors/dray-error.ts";
+import { type DigestKind, DigestChain } from "../wire/digest.ts";
+import { dataFrameOverhead, sealDataFrame } from "../wire/messages.ts";
+import { parsePath, quoteName } from "../wire/names.ts";
+import type { FillResult, OutBuffer, Responder } from "./responder.ts";
+
+/** What one DATA message carries at most: large enough for full speed, small enough to lose. */
+export const PIECE_BYTES = 256 * 1024;
+
+export interface FetchOrder {
+  path: string;
+  offset: number;
+  length: number;
+  digest: DigestKind;
+}
+
+/** Sends one file: FILE, then its pieces, then END; nothing but an error once it changed on the way. */
+export class FetchResponder implements Responder {
+  readonly #root: ContainedRoot;
+  readonly #order: FetchOrder;
+  readonly #requestId: number;
+  readonly #chain: DigestChain;
+  #file: FileRead | undefined;
+  #position = 0;
+  #endPosition = 0;
+
+  constructor(root: ContainedRoot, order: FetchOrder, requestId: number) {
+    this.#root = root;
+    this.#order = order;
+    this.#requestId = requestId;
+    this.#chain = new DigestChain(order.digest);
+  }
+
+  fill(out: OutBuffer): FillResult {
+    try {
+      return this.#fill(out);
+    } catch (error) {
+      throw withContext(`cannot send ${quoteName(this.#order.path)}`, error);
+    }
+  }
+
+  release(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  #fill(out: OutBuffer): FillResult {
+    if (this.#file === undefined) {
+      if (out.freeBytes < HEAD_ROOM_BYTES) return "more";
+      this.#file = this.#open(out);
+    }
+    const overheadBytes = dataFrameOverhead(this.#order.digest);
+    while (this.#position < this.#endPosition) {
+      const pieceBytes = Math.min(PIECE_BYTES, this.#endPosition - this.#position);
+      if (overheadBytes + pieceBytes > out.freeBytes) return "more";
+      const start = out.usedBytes + overheadBytes;
+      this.#file.readFully(out.bytes.subarray(start, start + pieceBytes), this.#position);
+      this.#chain.add(
+        sealDataFrame(out.bytes, out.usedBytes, this.#requestId, this.#order.digest, pieceBytes),
+      );
+      out.usedBytes = start + pieceBytes;
+      this.#position += pieceBytes;
+    }
+    if (out.freeBytes < HEAD_ROOM_BYTES) return "more";
+    this.#file.assertUnchanged();
+    const length = this.#endPosition - this.#start;
+    out.put({ type: "end", length, chain: this.#chain.value }, this.#requestId);
+    return "done";
+  }
+
+  get #start(): number {
+    return Math.min(this.#order.offset, this.#file!.facts.sizeBytes);
+  }
+
+  #open(out: OutBuffer): FileRead {
+    const components = parsePath(this.#order.path);
+    const name = components.pop();
+    if (name === undefined) throw new DrayError("refused", "it is a directory");
+    using directory = this.#root.hold(components);
+    const file = new FileRead(directory, name);
+    this.#file = file;
+    const { sizeBytes, mtimeUs, mode } = file.facts;
+    const offset = this.#start;
+    const length = Math.min(this.#order.length, sizeBytes - offset);
+    this.#position = offset;
+    this.#endPosition = offset + length;
+    out.put({ type: "file", size: sizeBytes, mtimeUs, mode, offset, length }, this.#requestId);
+    return file;
+  }
+}
+
+/** Enough for FILE or END. */
+const HEAD_ROOM_BYTES = 128;
