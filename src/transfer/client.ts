@@ -177,9 +177,9 @@ export class Client {
     });
   }
 
-  /** Ends the connection; whatever is still asked for fails with "interrupted". */
-  close(): void {
-    this.#fail(new DrayError("interrupted", "the transfer was stopped"));
+  /** Ends the connection; whatever is still asked for fails with the given reason. */
+  close(reason = new DrayError("interrupted", "the transfer was stopped")): void {
+    this.#fail(reason);
   }
 
   get #shown(): string {

@@ -6,11 +6,15 @@ import { z } from "zod";
  */
 
 export const MAX_SOURCES_PER_ORDER = 256;
-/** Failures that the final result lists; more are counted, and every one was sent as an event. */
+/** Failures that are sent as events and listed in the result, and skipped items that are sent; more are counted. */
 export const MAX_LISTED_FAILURES = 1000;
 
 export const orderSourceSchema = z.strictObject({
-  host: z.string().min(1).max(253),
+  /** A name or an address: it becomes part of a directory's name, so it holds nothing else. */
+  host: z
+    .string()
+    .max(253)
+    .regex(/^[A-Za-z0-9._:%-]+$/, "not a host name or address"),
   port: z.int().min(1).max(65535),
   /** `/`-separated, relative; `.` is everything that the server exports. */
   path: z.string().min(1).max(4096),

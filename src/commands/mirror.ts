@@ -1,0 +1,20 @@
+import type { DrayError } from "../errors/dray-error.ts";
+import { MirrorDaemon } from "../mirror/mirror-daemon.ts";
+import { mirrorTable, type MirrorOptions } from "../options/mirror-options.ts";
+import { THREAD_URL } from "../thread-url.ts";
+import { defineDrayCommand, type CommandIo } from "./command.ts";
+import { announce } from "./listening.ts";
+import { onShutdown } from "./shutdown.ts";
+import { AGENT } from "./version.ts";
+
+export const mirrorCommand = defineDrayCommand({ table: mirrorTable, run: runMirror });
+
+async function runMirror(options: MirrorOptions, io: CommandIo): Promise<number> {
+  const broken = Promise.withResolvers<never>();
+  const settings = { ...options, address: options.bind, agent: AGENT, threadUrl: THREAD_URL };
+  const daemon = await MirrorDaemon.start(settings, io.log, (error: DrayError) => broken.reject(error));
+  await announce(daemon, options.json, io, `everybody who can reach it can have files pulled to here`);
+  const exitCode = await Promise.race([onShutdown(options.graceMs, () => daemon.finish()), broken.promise]);
+  await daemon.close();
+  return exitCode;
+}

@@ -1,0 +1,72 @@
+import { DrayError } from "../errors/dray-error.ts";
+import type { FromThread, Job, JobDone, JobProgress, LaneSettings, ToThread } from "./job.ts";
+
+export interface LanePoolEvents {
+  done(done: JobDone): void;
+  progress(progress: JobProgress): void;
+  /** A thread ended by a fault of ours: nothing that it had can be finished. */
+  broken(error: DrayError): void;
+}
+
+/** The threads that run the lanes. One fixed set for the daemon's life: recycled workers leak. */
+export class LanePool {
+  readonly #threads: Worker[] = [];
+  readonly #events: LanePoolEvents;
+
+  private constructor(events: LanePoolEvents) {
+    this.#events = events;
+  }
+
+  /** @throws DrayError "internal" when a thread does not come up */
+  static async start(
+    threadCount: number,
+    threadUrl: string,
+    settings: LaneSettings,
+    events: LanePoolEvents,
+  ): Promise<LanePool> {
+    const pool = new LanePool(events);
+    await Promise.all(Array.from({ length: threadCount }, () => pool.#startThread(threadUrl, settings)));
+    return pool;
+  }
+
+  run(job: Job): void {
+    post(this.#threads[job.lane % this.#threads.length]!, { type: "job", job });
+  }
+
+  /** Gives up what is running, waits until its temp files are gone, and ends the threads. */
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.#threads.map(async (thread) => {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        thread.addEventListener("message", (event: MessageEvent<FromThread>) => {
+          if (event.data.type === "stopped") resolve();
+        });
+        post(thread, { type: "stop" });
+        await promise;
+        thread.terminate();
+      }),
+    );
+  }
+
+  #startThread(threadUrl: string, settings: LaneSettings): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const thread = new Worker(threadUrl);
+    this.#threads.push(thread);
+    thread.onerror = (event) => {
+      const error = new DrayError("internal", `a worker thread failed: ${event.message}`);
+      reject(error);
+      this.#events.broken(error);
+    };
+    thread.onmessage = (event: MessageEvent<FromThread>) => {
+      if (event.data.type === "ready") resolve();
+      else if (event.data.type === "done") this.#events.done(event.data);
+      else if (event.data.type === "progress") this.#events.progress(event.data);
+    };
+    post(thread, { type: "start", settings });
+    return promise;
+  }
+}
+
+function post(thread: Worker, message: ToThread): void {
+  thread.postMessage(message);
+}

@@ -1,0 +1,64 @@
+import type { FromThread, LaneSettings, ToThread } from "./job.ts";
+import { Lane } from "./lane.ts";
+
+const PROGRESS_INTERVAL_MS = 200;
+
+/** A pool thread's side of the mirror: runs the lanes that the daemon gave to this thread. */
+export class LaneThread {
+  readonly #post: (message: FromThread) => void;
+  readonly #lanes = new Map<number, Lane>();
+  /** The newest running job of each lane, for progress. */
+  readonly #runningJobs = new Map<number, number>();
+  #settings: LaneSettings | undefined;
+  #running = 0;
+  #progress: Timer | undefined;
+
+  constructor(post: (message: FromThread) => void) {
+    this.#post = post;
+  }
+
+  async take(message: ToThread): Promise<void> {
+    if (message.type === "start") {
+      this.#settings = message.settings;
+      this.#post({ type: "ready" });
+    } else if (message.type === "stop") {
+      await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
+      this.#post({ type: "stopped" });
+    } else {
+      const { job } = message;
+      this.#started(job.lane, job.jobId);
+      const done = await this.#lane(job.lane).run(job);
+      this.#ended(job.lane, job.jobId);
+      this.#post(done);
+    }
+  }
+
+  #lane(id: number): Lane {
+    let lane = this.#lanes.get(id);
+    if (lane === undefined) {
+      lane = new Lane(this.#settings!);
+      this.#lanes.set(id, lane);
+    }
+    return lane;
+  }
+
+  #started(lane: number, jobId: number): void {
+    this.#runningJobs.set(lane, jobId);
+    this.#running++;
+    this.#progress ??= setInterval(() => this.#reportProgress(), PROGRESS_INTERVAL_MS);
+  }
+
+  #ended(lane: number, jobId: number): void {
+    if (this.#runningJobs.get(lane) === jobId) this.#runningJobs.delete(lane);
+    if (--this.#running > 0) return;
+    clearInterval(this.#progress);
+    this.#progress = undefined;
+  }
+
+  #reportProgress(): void {
+    for (const [laneId, jobId] of this.#runningJobs) {
+      const receivedBytes = this.#lane(laneId).takeReceivedBytes();
+      if (receivedBytes > 0) this.#post({ type: "progress", jobId, receivedBytes });
+    }
+  }
+}

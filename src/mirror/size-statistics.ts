@@ -1,0 +1,41 @@
+/**
+ * Count, sum, mean and variance of file sizes in one pass and constant memory, without the
+ * cancellation that a sum of squares suffers from (Welford, "Note on a Method for Calculating
+ * Corrected Sums of Squares and Products", 1962).
+ */
+export class SizeStatistics {
+  #count = 0;
+  #sumBytes = 0;
+  #mean = 0;
+  #squaredDistance = 0;
+
+  add(sizeBytes: number): void {
+    this.#count++;
+    this.#sumBytes += sizeBytes;
+    const distance = sizeBytes - this.#mean;
+    this.#mean += distance / this.#count;
+    this.#squaredDistance += distance * (sizeBytes - this.#mean);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get sumBytes(): number {
+    return this.#sumBytes;
+  }
+
+  /** Zero for no files. */
+  get mean(): number {
+    return this.#mean;
+  }
+
+  /** Population variance. */
+  get variance(): number {
+    return this.#count === 0 ? 0 : this.#squaredDistance / this.#count;
+  }
+
+  get standardDeviation(): number {
+    return Math.sqrt(this.variance);
+  }
+}

@@ -1,0 +1,153 @@
+import { Database } from "bun:sqlite";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { DrayError, withContext } from "../errors/dray-error.ts";
+import { quoteName } from "../wire/names.ts";
+import type { DistrustedSpan } from "./job.ts";
+
+/** The mirror's own directory inside the mirrored one. */
+export const STATE_DIRECTORY = ".dray";
+
+/** What is known about writes that may not have reached the disk. */
+interface SyncRecord {
+  /** Which boot of the machine wrote this. */
+  bootId: string;
+  /** Since when there are writes that no sync covers; absent at a clean point. */
+  unsyncedSinceMs?: number;
+  distrusted?: DistrustedSpan;
+  /** False while a daemon runs: then its temp files may be left behind. */
+  isStopped: boolean;
+}
+
+/** File times and the clock may differ by a tick of the kernel's coarse clock. */
+const CLOCK_SLACK_MS = 2_000;
+
+/**
+ * `.dray/` of a mirror: the lock that keeps a second daemon out, and the record of the last clean
+ * point. After an unclean boot, files that were written since the last clean point are not trusted
+ * (DESIGN section 3, "Durability").
+ */
+export class StateDirectory {
+  readonly #path: string;
+  readonly #lock: Database;
+  #record: SyncRecord;
+  /** Whether the last daemon was killed, and may have left temp files. */
+  readonly wasKilled: boolean;
+
+  /** @throws DrayError "refused" when another daemon has the directory; a storage error */
+  constructor(mirrorDirectory: string, nowMs: number) {
+    this.#path = path.join(mirrorDirectory, STATE_DIRECTORY);
+    try {
+      fs.mkdirSync(this.#path, { recursive: true });
+    } catch (error) {
+      throw withContext(`cannot use ${quoteName(mirrorDirectory)} as the mirror's directory`, error);
+    }
+    this.#lock = lock(path.join(this.#path, "lock"), mirrorDirectory);
+    const last = this.#read();
+    const bootId = currentBootId();
+    this.wasKilled = last !== undefined && !last.isStopped;
+    this.#record = { bootId, isStopped: false };
+    const distrusted = last === undefined ? undefined : spanAfter(last, bootId, nowMs);
+    if (distrusted !== undefined) this.#record.distrusted = distrusted;
+    if (last?.bootId === bootId && last.unsyncedSinceMs !== undefined) {
+      this.#record.unsyncedSinceMs = last.unsyncedSinceMs;
+    }
+    this.#write();
+  }
+
+  get distrusted(): DistrustedSpan | undefined {
+    return this.#record.distrusted;
+  }
+
+  /** To be called before files become visible that are not synced. */
+  markUnsynced(nowMs: number): void {
+    if (this.#record.unsyncedSinceMs !== undefined) return;
+    this.#record.unsyncedSinceMs = nowMs - CLOCK_SLACK_MS;
+    this.#write();
+  }
+
+  /**
+   * A sync that began at `startedMs` has ended well.
+   * @param isIdle nothing became visible since then, so this is a clean point
+   */
+  synced(startedMs: number, isIdle: boolean): void {
+    if (this.#record.unsyncedSinceMs === undefined) return;
+    if (isIdle) delete this.#record.unsyncedSinceMs;
+    else this.#record.unsyncedSinceMs = startedMs - CLOCK_SLACK_MS;
+    this.#write();
+  }
+
+  close(): void {
+    this.#record.isStopped = true;
+    this.#write();
+    this.#lock.close();
+  }
+
+  #read(): SyncRecord | undefined {
+    let text: string;
+    try {
+      text = fs.readFileSync(this.#recordPath, "utf8");
+    } catch {
+      return undefined; // a new mirror
+    }
+    try {
+      return JSON.parse(text) as SyncRecord;
+    } catch {
+      // Damaged by the crash itself: then nothing that is older than now is trusted.
+      return { bootId: "", unsyncedSinceMs: 0, isStopped: false };
+    }
+  }
+
+  #write(): void {
+    const tempPath = `${this.#recordPath}.new`;
+    const descriptor = fs.openSync(tempPath, "w", 0o600);
+    try {
+      fs.writeSync(descriptor, JSON.stringify(this.#record));
+      fs.fsyncSync(descriptor);
+    } finally {
+      fs.closeSync(descriptor);
+    }
+    fs.renameSync(tempPath, this.#recordPath);
+    const directory = fs.openSync(this.#path, "r");
+    try {
+      fs.fsyncSync(directory);
+    } finally {
+      fs.closeSync(directory);
+    }
+  }
+
+  get #recordPath(): string {
+    return path.join(this.#path, "sync-state.json");
+  }
+}
+
+/** What is not to be trusted after this start: what was unsynced when the machine went down, and what already was not. */
+function spanAfter(last: SyncRecord, bootId: string, nowMs: number): DistrustedSpan | undefined {
+  if (last.bootId === bootId || last.unsyncedSinceMs === undefined) return last.distrusted;
+  return { fromMs: Math.min(last.unsyncedSinceMs, last.distrusted?.fromMs ?? nowMs), untilMs: nowMs };
+}
+
+function currentBootId(): string {
+  try {
+    return fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return "unknown"; // no such file outside of Linux: there `batch` syncs each file anyway
+  }
+}
+
+/** SQLite's lock goes away with its process, however that ends. */
+function lock(lockPath: string, mirrorDirectory: string): Database {
+  const database = new Database(lockPath, { create: true });
+  try {
+    database.run("PRAGMA locking_mode = EXCLUSIVE");
+    database.run("BEGIN EXCLUSIVE");
+    database.run("PRAGMA user_version = 1");
+    database.run("COMMIT");
+    return database;
+  } catch (error) {
+    database.close();
+    throw new DrayError("refused", `another dray mirror is using ${quoteName(mirrorDirectory)}`, {
+      cause: error,
+    });
+  }
+}

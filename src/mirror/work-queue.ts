@@ -1,0 +1,184 @@
+/** Something to do for a feed; `sizeBytes` decides how much goes into one batch. */
+export interface QueuedItem {
+  sizeBytes: number;
+}
+
+/** What one lane is to do next. */
+export interface Assignment<Item> {
+  lane: number;
+  feedId: string;
+  items: Item[];
+}
+
+interface Feed<Item> {
+  id: string;
+  /** The source waits before each file: then one file at a time is what a worker takes. */
+  isDelayed: boolean;
+  isClosed: boolean;
+  items: Item[];
+  /** Where the first waiting item is: shifting an array for each one would cost its length. */
+  head: number;
+  /** Assignments that are not done. */
+  running: number;
+}
+
+interface Lane {
+  feedId: string | undefined;
+  /** Sizes of its assignments in bytes, the oldest first. */
+  assignedBytes: number[];
+}
+
+/** One batch of small files: enough to hide a round trip, little enough to spread over the lanes. */
+const BATCH_ITEMS = 64;
+const BATCH_BYTES = 8 * 1024 * 1024;
+/** A feed may have this many waiting even when many feeds share the queue. */
+const MIN_FEED_CAPACITY = 64;
+
+/**
+ * The bounded queue between managers, which fill it, and workers ("lanes"), which drain it
+ * (seed 000, "Shared Queue"). Pure: told what happened, it says what to do.
+ *
+ * Fair between feeds (one feed is one source of one order): lanes go round the feeds, and no feed
+ * holds more than its share of them, rounded up, so a slow source keeps the others' lanes free. A
+ * lane with a batch of small files is given the next one ahead of time, to keep its connection busy.
+ */
+export class WorkQueue<Item extends QueuedItem> {
+  readonly #lanes: Lane[];
+  readonly #capacity: number;
+  readonly #feeds = new Map<string, Feed<Item>>();
+  /** Feed ids in the order in which they are served next. */
+  #turn: string[] = [];
+
+  /** @param capacity items that may wait in all, apart from the last batch of each feed */
+  constructor(laneCount: number, capacity: number) {
+    this.#lanes = Array.from({ length: laneCount }, () => ({ feedId: undefined, assignedBytes: [] }));
+    this.#capacity = capacity;
+  }
+
+  open(feedId: string, isDelayed: boolean): void {
+    this.#feeds.set(feedId, { id: feedId, isDelayed, isClosed: false, items: [], head: 0, running: 0 });
+    this.#turn.push(feedId);
+  }
+
+  /** Takes a batch whole; who fills the queue asks hasRoom before the next one. */
+  offer(feedId: string, items: readonly Item[]): void {
+    const feed = this.#feed(feedId);
+    for (const item of items) feed.items.push(item);
+  }
+
+  hasRoom(feedId: string): boolean {
+    const share = Math.max(MIN_FEED_CAPACITY, Math.floor(this.#capacity / this.#feeds.size));
+    return waiting(this.#feed(feedId)) < share;
+  }
+
+  /** No more items will come. */
+  close(feedId: string): void {
+    this.#feed(feedId).isClosed = true;
+  }
+
+  /** Takes back what no lane has yet. */
+  withdraw(feedId: string): Item[] {
+    const feed = this.#feed(feedId);
+    const withdrawn = feed.items.slice(feed.head);
+    feed.items = [];
+    feed.head = 0;
+    return withdrawn;
+  }
+
+  /** Whether a closed feed has nothing waiting and nothing running. */
+  isDrained(feedId: string): boolean {
+    const feed = this.#feed(feedId);
+    return feed.isClosed && waiting(feed) === 0 && feed.running === 0;
+  }
+
+  remove(feedId: string): void {
+    this.#feeds.delete(feedId);
+    this.#turn = this.#turn.filter((id) => id !== feedId);
+  }
+
+  /** The lane's oldest assignment is done. */
+  done(lane: number): void {
+    const state = this.#lanes[lane]!;
+    state.assignedBytes.shift();
+    const feed = state.feedId === undefined ? undefined : this.#feeds.get(state.feedId);
+    if (feed !== undefined) feed.running--;
+    if (state.assignedBytes.length === 0) state.feedId = undefined;
+  }
+
+  /** What the lanes are to do now. To be called after every change. */
+  assign(): Assignment<Item>[] {
+    const assignments: Assignment<Item>[] = [];
+    for (let lane = 0; lane < this.#lanes.length; lane++) {
+      if (this.#lanes[lane]!.feedId !== undefined) continue;
+      const feed = this.#nextFeed();
+      if (feed === undefined) break;
+      assignments.push(this.#assignTo(lane, feed));
+    }
+    for (let lane = 0; lane < this.#lanes.length; lane++) {
+      const feed = this.#feedToPrefetch(this.#lanes[lane]!);
+      if (feed !== undefined) assignments.push(this.#assignTo(lane, feed));
+    }
+    return assignments;
+  }
+
+  #feed(feedId: string): Feed<Item> {
+    const feed = this.#feeds.get(feedId);
+    if (feed === undefined) throw new RangeError(`no feed ${feedId} in the queue`);
+    return feed;
+  }
+
+  /** The first feed in turn that has work and is under its share; it goes to the end of the line. */
+  #nextFeed(): Feed<Item> | undefined {
+    const laneShare = Math.ceil(this.#lanes.length / this.#turn.length);
+    const index = this.#turn.findIndex((id) => {
+      const feed = this.#feed(id);
+      return waiting(feed) > 0 && this.#lanesOf(id) < laneShare;
+    });
+    if (index < 0) return undefined;
+    const [id] = this.#turn.splice(index, 1);
+    this.#turn.push(id!);
+    return this.#feed(id!);
+  }
+
+  #feedToPrefetch(lane: Lane): Feed<Item> | undefined {
+    if (lane.feedId === undefined || lane.assignedBytes.length !== 1) return undefined;
+    if (lane.assignedBytes[0]! > BATCH_BYTES) return undefined;
+    const feed = this.#feeds.get(lane.feedId);
+    return feed !== undefined && !feed.isDelayed && waiting(feed) > 0 ? feed : undefined;
+  }
+
+  #lanesOf(feedId: string): number {
+    return this.#lanes.filter((lane) => lane.feedId === feedId).length;
+  }
+
+  #assignTo(lane: number, feed: Feed<Item>): Assignment<Item> {
+    const { items, bytes } = this.#takeBatch(feed);
+    this.#lanes[lane]!.feedId = feed.id;
+    this.#lanes[lane]!.assignedBytes.push(bytes);
+    feed.running++;
+    return { lane, feedId: feed.id, items };
+  }
+
+  #takeBatch(feed: Feed<Item>): { items: Item[]; bytes: number } {
+    const fairItems = Math.ceil(waiting(feed) / this.#lanes.length);
+    const maxItems = feed.isDelayed ? 1 : Math.min(BATCH_ITEMS, fairItems);
+    const items: Item[] = [];
+    let bytes = 0;
+    while (items.length < maxItems && waiting(feed) > 0) {
+      const item = feed.items[feed.head]!;
+      if (items.length > 0 && bytes + item.sizeBytes > BATCH_BYTES) break;
+      items.push(item);
+      bytes += item.sizeBytes;
+      feed.head++;
+    }
+    if (feed.head > 1024 && feed.head * 2 > feed.items.length) {
+      feed.items = feed.items.slice(feed.head);
+      feed.head = 0;
+    }
+    return { items, bytes };
+  }
+}
+
+function waiting<Item>(feed: Feed<Item>): number {
+  return feed.items.length - feed.head;
+}

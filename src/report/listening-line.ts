@@ -1,0 +1,8 @@
+import { jsonLine } from "./json-line.ts";
+import { hostAndPort } from "./source-label.ts";
+
+/** The first line of a server on stdout, its newline included: for programs with `json`, otherwise for people. */
+export function listeningLine(bound: { address: string; port: number }, json: boolean): string {
+  if (json) return jsonLine({ type: "listening", address: bound.address, port: bound.port });
+  return `Listening on ${hostAndPort(bound.address, bound.port)}\n`;
+}
