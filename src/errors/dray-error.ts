@@ -83,5 +83,5 @@ function codeOfSystemError(system: string): ErrorCode {
 
 function describeSystemError(system: string): string {
   const known = SYSTEM_ERRORS[system];
-  return known === undefined ? `system error ${system}` : `${known.text} (${system})`;
+  return known === undefined ? `system error ${system}` : known.text;
 }

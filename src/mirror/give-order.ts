@@ -26,7 +26,9 @@ export async function giveOrder(
     throw new DrayError("usage", `the order is over ${MAX_ORDER_BYTES} bytes: split it into several`);
   }
   const shown = showTarget(mirror);
-  const client = await connect(mirror, settings);
+  const client = await connect(mirror, settings).catch((error: unknown) => {
+    throw withContext(`Cannot reach the mirror at ${shown}`, error);
+  });
   const leave = (): void =>
     client.close(new DrayError("interrupted", "stopped following; the order goes on"));
   signal?.addEventListener("abort", leave);
@@ -64,7 +66,7 @@ async function connect(mirror: DialTarget, settings: ClientSettings): Promise<Cl
       return await Client.connect(mirror, { ...settings, timeoutMs: Math.max(1, leftMs) });
     } catch (error) {
       const isWorthIt = error instanceof DrayError && error.retryable && delayMs < leftMs;
-      if (!isWorthIt) throw withContext(`Cannot give the order to the mirror`, error);
+      if (!isWorthIt) throw error;
       await Bun.sleep(Math.max(delayMs, error.retryAfterMs));
     }
   }

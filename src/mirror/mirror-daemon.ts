@@ -7,7 +7,7 @@ import { Server, type ServerLog, type ServerSettings } from "../transfer/server.
 import { CAPABILITY, type Message } from "../wire/messages.ts";
 import { quoteName } from "../wire/names.ts";
 import { type OrderEvent, type OrderRequest, orderRequestSchema } from "../wire/order.ts";
-import type { Durability, Job, JobDone, JobItem, LaneSettings } from "./job.ts";
+import type { Durability, Job, JobDone, JobItem, JobProgress, LaneSettings } from "./job.ts";
 import { LanePool } from "./lane-pool.ts";
 import { type ListSink, listSource } from "./list-source.ts";
 import { OrderResponder } from "./order-responder.ts";
@@ -54,6 +54,13 @@ interface Feed {
   roomWaiter: (() => void) | undefined;
 }
 
+interface RunningJob {
+  feed: Feed;
+  items: JobItem[];
+  /** What it has received so far. */
+  receivedBytes: number;
+}
+
 const PROGRESS_INTERVAL_MS = 200;
 const DIAL_TIMEOUT_MS = 10_000;
 
@@ -66,7 +73,7 @@ export class MirrorDaemon {
   readonly #queue: WorkQueue<JobItem>;
   readonly #feeds = new Map<string, Feed>();
   readonly #orders = new Set<RunningOrder>();
-  readonly #jobs = new Map<number, { feed: Feed; items: JobItem[] }>();
+  readonly #jobs = new Map<number, RunningJob>();
   #pool!: LanePool;
   #server!: Server;
   #nextJobId = 1;
@@ -100,8 +107,7 @@ export class MirrorDaemon {
       { mirrorDirectory, agent, digest, verifyWritten, isStrict, distrusted: state.distrusted },
       {
         done: (done) => daemon.#jobDone(done),
-        progress: ({ jobId, receivedBytes }) =>
-          daemon.#jobs.get(jobId)?.feed.order.run.received(receivedBytes),
+        progress: (progress) => daemon.#jobProgress(progress),
         broken,
       },
     );
@@ -249,7 +255,7 @@ export class MirrorDaemon {
         sourceDirectory: feed.sourceDirectory,
         items,
       };
-      this.#jobs.set(job.jobId, { feed, items });
+      this.#jobs.set(job.jobId, { feed, items, receivedBytes: 0 });
       this.#state.markUnsynced(Date.now());
       this.#pool.run(job);
     }
@@ -260,12 +266,21 @@ export class MirrorDaemon {
     }
   }
 
+  #jobProgress({ jobId, receivedBytes }: JobProgress): void {
+    const job = this.#jobs.get(jobId);
+    if (job === undefined) return;
+    job.receivedBytes += receivedBytes;
+    job.feed.run.bytesUnderWay += receivedBytes;
+    job.feed.order.run.received(receivedBytes);
+  }
+
   #jobDone(done: JobDone): void {
-    const { feed, items } = this.#jobs.get(done.jobId)!;
+    const { feed, items, receivedBytes } = this.#jobs.get(done.jobId)!;
     this.#jobs.delete(done.jobId);
     this.#queue.done(done.lane);
     const { order, run } = feed;
     order.run.received(done.receivedBytes);
+    run.bytesUnderWay -= receivedBytes;
     let publishedBytes = 0;
     for (const [index, item] of items.entries()) {
       const outcome = done.outcomes[index]!;

@@ -10,6 +10,8 @@ export class SourceRun {
   bytesListed = 0;
   filesDone = 0;
   bytesDone = 0;
+  /** Bytes of files that are not done yet. */
+  bytesUnderWay = 0;
   directoriesDone = 0;
   failed = 0;
   /** What ended the source as a whole, rather than one file of it. */
@@ -25,7 +27,8 @@ export class SourceRun {
   }
 
   get progress(): SourceProgress {
-    const { state, filesListed, bytesListed, filesDone, bytesDone, failed } = this;
+    const { state, filesListed, bytesListed, filesDone, failed } = this;
+    const bytesDone = this.bytesDone + this.bytesUnderWay;
     const listComplete = this.isListComplete;
     return { ...this.key, state, listComplete, filesListed, bytesListed, filesDone, bytesDone, failed };
   }

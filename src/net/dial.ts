@@ -27,7 +27,7 @@ export async function dial<T>(
   let givenUp = false;
   const timer = setTimeout(() => {
     givenUp = true;
-    opened.reject(new DrayError("timeout", `no connection to ${shown} within ${timeoutMs / 1000} s`));
+    opened.reject(new DrayError("timeout", `no connection within ${Math.round(timeoutMs) / 1000} s`));
   }, timeoutMs);
   const handlers = connectionHandlers((socket) => {
     if (givenUp) return void socket.terminate();
@@ -47,7 +47,7 @@ export async function dial<T>(
   }).catch((error: unknown) => {
     const known = asDrayError(error);
     const code = known.code === "timeout" ? "timeout" : "unreachable";
-    opened.reject(new DrayError(code, `cannot reach ${shown}: ${known.message}`, { cause: error }));
+    opened.reject(new DrayError(code, known.message, { cause: error }));
   });
   try {
     return await opened.promise;

@@ -1,6 +1,6 @@
 import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { type Backoff } from "../net/backoff.ts";
-import { type DialTarget, dial, showTarget, withRetry } from "../net/dial.ts";
+import { type DialTarget, dial, withRetry } from "../net/dial.ts";
 import type { DigestKind } from "../wire/digest.ts";
 import type { ListEntry } from "../wire/entries.ts";
 import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, type CAPABILITY } from "../wire/messages.ts";
@@ -90,9 +90,8 @@ export class Client {
     this.#channel = openChannel({
       message: (message, requestId) => this.#take(message, requestId),
       drained: () => {},
-      ended: () => this.#fail(new DrayError("closed", `${this.#shown} ended the connection`)),
-      closed: (error) =>
-        this.#fail(error ?? new DrayError("closed", `the connection to ${this.#shown} is closed`)),
+      ended: () => this.#fail(new DrayError("closed", "the server ended the connection")),
+      closed: (error) => this.#fail(error ?? new DrayError("closed", "the connection is closed")),
     });
     this.#channel.send({
       type: "hello",
@@ -113,7 +112,7 @@ export class Client {
   /** @throws DrayError "unsupported" when the server does not offer what is needed */
   require(capability: (typeof CAPABILITY)[keyof typeof CAPABILITY], what: string): void {
     if ((this.#capabilities & capability) === 0) {
-      throw new DrayError("unsupported", `${this.#shown} does not offer ${what}`);
+      throw new DrayError("unsupported", `the server does not offer ${what}`);
     }
   }
 
@@ -182,10 +181,6 @@ export class Client {
     this.#fail(reason);
   }
 
-  get #shown(): string {
-    return showTarget(this.target);
-  }
-
   #request(message: Message, take: (answer: Message) => boolean): Promise<void> {
     if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -224,14 +219,14 @@ export class Client {
 
   #takeWelcome(message: Message): void {
     if (message.type === "error") {
-      throw new DrayError(message.code, `${this.#shown} refused the connection: ${message.message}`, {
+      throw new DrayError(message.code, `the server refused the connection: ${message.message}`, {
         retryAfterMs: message.retryAfterMs,
       });
     }
     if (message.type !== "welcome" || message.version !== PROTOCOL_VERSION) {
       throw new DrayError(
         "protocol",
-        `${this.#shown} does not speak version ${PROTOCOL_VERSION} of the dray protocol`,
+        `the server does not speak version ${PROTOCOL_VERSION} of the dray protocol`,
       );
     }
     this.#capabilities = message.capabilities;
@@ -261,9 +256,7 @@ export class Client {
     const silentMs = nowMs - this.#channel.lastHeardMs;
     const limitMs = this.#isWelcome ? SILENCE_LIMIT_MS : this.#settings.timeoutMs;
     if (silentMs > limitMs) {
-      this.#fail(
-        new DrayError("timeout", `${this.#shown} has been silent for ${Math.round(silentMs / 1000)} s`),
-      );
+      this.#fail(new DrayError("timeout", `the server has been silent for ${Math.round(silentMs / 1000)} s`));
     } else if (this.#isWelcome && silentMs > PING_AFTER_MS && nowMs - this.#lastPingMs > PING_AFTER_MS) {
       this.#lastPingMs = nowMs;
       this.#channel.send({ type: "ping" });

@@ -1,9 +1,9 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
 import { FileRead } from "../disk/file-read.ts";
-import { DrayError, withContext } from "../errors/dray-error.ts";
+import { DrayError } from "../errors/dray-error.ts";
 import { type DigestKind, DigestChain } from "../wire/digest.ts";
 import { dataFrameOverhead, sealDataFrame } from "../wire/messages.ts";
-import { parsePath, quoteName } from "../wire/names.ts";
+import { parsePath } from "../wire/names.ts";
 import type { FillResult, OutBuffer, Responder } from "./responder.ts";
 
 /** What one DATA message carries at most: large enough for full speed, small enough to lose. */
@@ -33,20 +33,12 @@ export class FetchResponder implements Responder {
     this.#chain = new DigestChain(order.digest);
   }
 
-  fill(out: OutBuffer): FillResult {
-    try {
-      return this.#fill(out);
-    } catch (error) {
-      throw withContext(`cannot send ${quoteName(this.#order.path)}`, error);
-    }
-  }
-
   release(): void {
     this.#file?.close();
     this.#file = undefined;
   }
 
-  #fill(out: OutBuffer): FillResult {
+  fill(out: OutBuffer): FillResult {
     if (this.#file === undefined) {
       if (out.freeBytes < HEAD_ROOM_BYTES) return "more";
       this.#file = this.#open(out);

@@ -1,10 +1,9 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
 import { walk } from "../disk/walk.ts";
-import { withContext } from "../errors/dray-error.ts";
 import { type ListEntry, entryBytes } from "../wire/entries.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { MAX_ENTRIES_BYTES } from "../wire/messages.ts";
-import { parsePath, quoteName } from "../wire/names.ts";
+import { parsePath } from "../wire/names.ts";
 import type { FillResult, OutBuffer, Responder } from "./responder.ts";
 
 /** Entries of one batch: bounds how long one connection's listing keeps the others waiting. */
@@ -15,7 +14,6 @@ const BATCH_BYTES = MAX_ENTRIES_BYTES - 8 * 1024;
 /** Lists a tree in batches, as many as the client gave credit for, and closes with the counts. */
 export class ListResponder implements Responder {
   readonly #entries: Generator<ListEntry, void>;
-  readonly #path: string;
   readonly #requestId: number;
   readonly #counts = { files: 0, directories: 0, others: 0 };
   #credit: number;
@@ -25,7 +23,6 @@ export class ListResponder implements Responder {
   /** @throws DrayError "name" */
   constructor(root: ContainedRoot, path: string, credit: number, requestId: number) {
     this.#entries = walk(root, parsePath(path));
-    this.#path = path;
     this.#credit = credit;
     this.#requestId = requestId;
   }
@@ -57,7 +54,7 @@ export class ListResponder implements Responder {
   #gather(): void {
     let batchBytes = 0;
     while (!this.#isAtEnd && this.#batch.length < BATCH_ENTRIES && batchBytes < BATCH_BYTES) {
-      const next = this.#next();
+      const next = this.#entries.next();
       if (next.done === true) {
         this.#isAtEnd = true;
         return;
@@ -68,14 +65,6 @@ export class ListResponder implements Responder {
       if (entry.kind === "file") this.#counts.files++;
       else if (entry.kind === "directory") this.#counts.directories++;
       else this.#counts.others++;
-    }
-  }
-
-  #next(): IteratorResult<ListEntry, void> {
-    try {
-      return this.#entries.next();
-    } catch (error) {
-      throw withContext(`cannot list ${quoteName(this.#path)}`, error);
     }
   }
 }

@@ -1,0 +1,22 @@
+import { runShell, type ShellCommand } from "./commands/shell.ts";
+import { EXIT } from "./errors/codes.ts";
+import { SUMMARIES } from "./options/summaries.ts";
+
+const commands: Record<keyof typeof SUMMARIES, ShellCommand> = {
+  content: {
+    summary: SUMMARIES.content,
+    load: async () => (await import("./commands/content.ts")).contentCommand,
+  },
+  mirror: {
+    summary: SUMMARIES.mirror,
+    load: async () => (await import("./commands/mirror.ts")).mirrorCommand,
+  },
+  initiate: {
+    summary: SUMMARIES.initiate,
+    load: async () => (await import("./commands/initiate.ts")).initiateCommand,
+  },
+};
+
+// Should everything come to rest without a result, that is a fault and no success.
+process.exitCode = EXIT.internal;
+process.exit(await runShell(commands, process.argv.slice(2)));

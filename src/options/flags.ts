@@ -1,0 +1,167 @@
+import { SHELL_FLAGS } from "./common-options.ts";
+import { shown } from "./shown.ts";
+import type { Problem } from "./problem.ts";
+import { didYouMean } from "./suggest.ts";
+import { namedOptions, type CommandTable } from "./table.ts";
+
+/** A command line taken apart. */
+export interface ParsedFlags {
+  /** Texts by the flag's long spelling (`--workers`), also for letters; `--verbose` counts as `--log-level`. */
+  readonly given: ReadonlyMap<string, readonly string[]>;
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * Reads `--flag value`, `--flag=value`, `-f value`, `-fvalue`, `-f=value`, grouped letters and
+ * `--no-switch`. Strict: an unknown flag, a missing value, a stray argument and a second value for an
+ * option that holds one are all problems; reading goes on behind each, so that all are found.
+ */
+export function parseFlags(table: CommandTable, args: readonly string[]): ParsedFlags {
+  return new FlagReader(table, args).read();
+}
+
+/** What one spelling of a flag does. */
+interface Target {
+  /** The long spelling of the option that it sets. */
+  readonly sets: string;
+  readonly takes: "value" | "optional value" | "nothing";
+  /** What it sets when no value is written. */
+  readonly text: string;
+  readonly repeatable: boolean;
+}
+
+class FlagReader {
+  readonly #args: readonly string[];
+  readonly #targets: ReadonlyMap<string, Target>;
+  readonly #given = new Map<string, string[]>();
+  readonly #spellings = new Map<string, string[]>();
+  readonly #problems: Problem[] = [];
+  #next = 0;
+
+  constructor(table: CommandTable, args: readonly string[]) {
+    this.#args = args;
+    this.#targets = targetsOf(table);
+  }
+
+  read(): ParsedFlags {
+    while (this.#next < this.#args.length) {
+      const arg = this.#take();
+      if (arg === "--") {
+        while (this.#next < this.#args.length) this.#stray(this.#take());
+      } else if (arg.startsWith("--")) {
+        this.#readFlag(...splitAtEquals(arg));
+      } else if (arg.startsWith("-") && arg !== "-") {
+        this.#readLetters(arg);
+      } else {
+        this.#stray(arg);
+      }
+    }
+    return { given: this.#given, problems: this.#problems };
+  }
+
+  #readLetters(arg: string): void {
+    const [name, value] = splitAtEquals(`-${arg}`);
+    // `-workers 4` would otherwise read as `-w orkers`.
+    if (arg.length > 2 && this.#targets.has(name)) return this.#unknown(arg, name, value);
+    for (let at = 1; at < arg.length; at += 1) {
+      const letter = `-${arg.slice(at, at + 1)}`;
+      const target = this.#targets.get(letter);
+      const rest = arg.slice(at + 1);
+      if (target === undefined) return this.#unknown(letter, letter, rest === "" ? undefined : rest);
+      if (target.takes === "value" || rest.startsWith("=")) {
+        return this.#readFlag(letter, rest === "" ? undefined : rest.replace(/^=/, ""));
+      }
+      this.#readFlag(letter, undefined);
+    }
+  }
+
+  #readFlag(spelling: string, written: string | undefined): void {
+    const target = this.#targets.get(spelling);
+    if (target === undefined) return this.#unknown(spelling, spelling, written);
+    let text = written;
+    if (target.takes === "nothing" && written !== undefined) {
+      this.#problem(spelling, `takes no value, got ${shown(written)}`);
+      return;
+    }
+    if (target.takes === "value") text ??= this.#takeValue();
+    else text ??= target.text;
+    if (text === undefined) {
+      this.#problem(spelling, `needs a value (one that starts with - is written ${target.sets}=VALUE)`);
+      return;
+    }
+    this.#give(target, spelling, text);
+  }
+
+  #give(target: Target, spelling: string, text: string): void {
+    const texts = this.#given.get(target.sets) ?? [];
+    const spellings = this.#spellings.get(target.sets) ?? [];
+    this.#given.set(target.sets, texts);
+    this.#spellings.set(target.sets, spellings);
+    spellings.push(spelling);
+    if (texts.length === 0 || target.repeatable) texts.push(text);
+    else this.#problem(target.sets, `given more than once (${spellings.join(", ")})`);
+  }
+
+  #unknown(written: string, meant: string, value: string | undefined): void {
+    const known = [...this.#targets.keys()].filter((spelling) => spelling.startsWith("--"));
+    const suggestion = meant.startsWith("--") ? didYouMean(meant, known) : "";
+    this.#problem(written, `unknown flag${suggestion}`);
+    // What follows was most likely meant as its value: one mistake, one line.
+    if (value === undefined) this.#takeValue();
+  }
+
+  #stray(arg: string): void {
+    this.#problem(shown(arg), "unexpected argument");
+  }
+
+  #problem(where: string, why: string): void {
+    this.#problems.push({ where, why });
+  }
+
+  #take(): string {
+    const arg = this.#args[this.#next] ?? "";
+    this.#next += 1;
+    return arg;
+  }
+
+  /** The next argument, unless it looks like a flag itself; a negative number does not. */
+  #takeValue(): string | undefined {
+    const next = this.#args[this.#next];
+    if (next === undefined || /^-[^\d.]/.test(next)) return undefined;
+    return this.#take();
+  }
+}
+
+function targetsOf(table: CommandTable): Map<string, Target> {
+  const targets = new Map<string, Target>();
+  const options = namedOptions(table);
+  for (const { flag, alias, placeholder, means } of SHELL_FLAGS) {
+    const set = options.find((option) => option.property === means?.property);
+    const target: Target = {
+      sets: set?.flag ?? flag,
+      takes: placeholder === undefined ? "nothing" : "value",
+      text: means?.text ?? "",
+      repeatable: false,
+    };
+    targets.set(flag, target);
+    if (alias !== undefined) targets.set(`-${alias}`, target);
+  }
+  for (const { flag, spec } of options) {
+    const isSwitch = spec.type.shape === "switch";
+    const target: Target = {
+      sets: flag,
+      takes: isSwitch ? "optional value" : "value",
+      text: "true",
+      repeatable: spec.type.shape === "list",
+    };
+    targets.set(flag, target);
+    for (const alias of spec.aliases ?? []) targets.set(`-${alias}`, target);
+    if (isSwitch) targets.set(`--no-${flag.slice(2)}`, { ...target, takes: "nothing", text: "false" });
+  }
+  return targets;
+}
+
+function splitAtEquals(arg: string): [name: string, value: string | undefined] {
+  const at = arg.indexOf("=");
+  return at < 0 ? [arg, undefined] : [arg.slice(0, at), arg.slice(at + 1)];
+}

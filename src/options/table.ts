@@ -1,0 +1,101 @@
+import type { OptionType } from "./option-type.ts";
+import { COMMON_OPTIONS } from "./common-options.ts";
+
+/** One option of a command. */
+export interface OptionSpec<T = unknown> {
+  readonly type: OptionType<T>;
+  /**
+   * The key in JSON, from which flag and variable derive. Only needed where the program's property
+   * carries a unit that people do not write: `graceMs` is `grace` to them.
+   */
+  readonly name?: string;
+  /** Letters for the short flag. */
+  readonly aliases?: readonly string[];
+  /** Stands for the value in help texts; switches have none. */
+  readonly placeholder?: string;
+  readonly description: string;
+  /** Without one, the option is required. */
+  readonly default?: T;
+  /** Describes a default that differs between machines. */
+  readonly defaultText?: string;
+  /** Never shown, neither by --print-config nor in a message. */
+  readonly secret?: boolean;
+  /** Why the effective value cannot be used, judged on this machine; undefined if it can. */
+  check?(value: T): string | undefined;
+}
+
+type Options = Readonly<Record<string, OptionSpec>>;
+
+type ValuesIn<O extends Options> = {
+  readonly [Property in keyof O]: O[Property]["type"] extends OptionType<infer T> ? T : never;
+};
+
+/** Demands that an option's default and check fit its type. */
+type Matching<O extends Options> = {
+  readonly [Property in keyof O]: O[Property]["type"] extends OptionType<infer T> ? OptionSpec<T> : never;
+};
+
+/** An option together with the names it goes by. */
+export interface NamedOption {
+  readonly property: string;
+  readonly name: string;
+  readonly flag: string;
+  readonly variable: string;
+  readonly spec: OptionSpec;
+}
+
+export interface CommandTable<O extends Options = Options> {
+  readonly command: string;
+  readonly summary: string;
+  /** The shortest useful call, without the program's name: `content -p PORT -d DIR`. */
+  readonly synopsis: string;
+  readonly examples: readonly { readonly line: string; readonly meaning: string }[];
+  readonly options: O;
+  /** Last touch on the values, for what depends on several of them. */
+  complete?(values: ValuesIn<O>): ValuesIn<O>;
+}
+
+export type ValuesOf<T extends CommandTable> = ValuesIn<T["options"]>;
+
+/** A table that holds the common options too, as commandTable makes them. */
+export type FullTable = CommandTable<Options & typeof COMMON_OPTIONS>;
+
+export type CommonValues = ValuesIn<typeof COMMON_OPTIONS>;
+
+/** A command's table: its own options, then those that every command has. */
+export function commandTable<const O extends Options>(
+  table: CommandTable<O> & { readonly options: Matching<O> },
+): CommandTable<O & typeof COMMON_OPTIONS> {
+  return {
+    ...table,
+    options: { ...table.options, ...COMMON_OPTIONS },
+    complete: (values) => ({ ...values, ...table.complete?.(values) }),
+  };
+}
+
+/** The table's options in the order in which help and reference list them. */
+export function namedOptions(table: CommandTable): NamedOption[] {
+  return Object.entries(table.options).map(([property, spec]) => {
+    const name = spec.name ?? property;
+    return {
+      property,
+      name,
+      flag: `--${kebab(name)}`,
+      variable: variablePrefix(table) + upperSnake(name),
+      spec,
+    };
+  });
+}
+
+/** What the names of a command's environment variables start with: `DRAY_SYNC_SERVER_`. */
+export function variablePrefix(table: CommandTable): string {
+  return `DRAY_${table.command.replaceAll("-", "_").toUpperCase()}_`;
+}
+
+function kebab(camelCase: string): string {
+  return camelCase.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function upperSnake(camelCase: string): string {
+  return kebab(camelCase).replaceAll("-", "_").toUpperCase();
+}
