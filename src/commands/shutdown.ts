@@ -7,7 +7,7 @@ type StopSignal = "SIGINT" | "SIGTERM";
 const WIND_UP_MS = 2000;
 
 /** A command that a signal ended: exit code 130 for SIGINT, 143 for SIGTERM, as a shell reports them. */
-export class Interrupted extends DrayError {
+class Interrupted extends DrayError {
   readonly #signal: StopSignal;
 
   constructor(signal: StopSignal, message = `interrupted by ${signal}`) {

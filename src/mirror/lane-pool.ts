@@ -8,6 +8,8 @@ export interface LanePoolEvents {
   broken(error: DrayError): void;
 }
 
+const STOP_LIMIT_MS = 5_000;
+
 /** The threads that run the lanes. One fixed set for the daemon's life: recycled workers leak. */
 export class LanePool {
   readonly #threads: Worker[] = [];
@@ -33,19 +35,12 @@ export class LanePool {
     post(this.#threads[job.lane % this.#threads.length]!, { type: "job", job });
   }
 
-  /** Gives up what is running, waits until its temp files are gone, and ends the threads. */
+  /** Gives up what is running, waits a while until its temp files are gone, and ends the threads. */
   async stop(): Promise<void> {
-    await Promise.all(
-      this.#threads.map(async (thread) => {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        thread.addEventListener("message", (event: MessageEvent<FromThread>) => {
-          if (event.data.type === "stopped") resolve();
-        });
-        post(thread, { type: "stop" });
-        await promise;
-        thread.terminate();
-      }),
-    );
+    const allStopped = Promise.all(this.#threads.map((thread) => stopped(thread)));
+    // A lane that is dialling has no temp files: it is not worth waiting for.
+    await Promise.race([allStopped, Bun.sleep(STOP_LIMIT_MS)]);
+    for (const thread of this.#threads) thread.terminate();
   }
 
   #startThread(threadUrl: string, settings: LaneSettings): Promise<void> {
@@ -65,6 +60,15 @@ export class LanePool {
     post(thread, { type: "start", settings });
     return promise;
   }
+}
+
+function stopped(thread: Worker): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  thread.addEventListener("message", (event: MessageEvent<FromThread>) => {
+    if (event.data.type === "stopped") resolve();
+  });
+  post(thread, { type: "stop" });
+  return promise;
 }
 
 function post(thread: Worker, message: ToThread): void {

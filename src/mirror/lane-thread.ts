@@ -12,6 +12,7 @@ export class LaneThread {
   #settings: LaneSettings | undefined;
   #running = 0;
   #progress: Timer | undefined;
+  #allEnded: (() => void) | undefined;
 
   constructor(post: (message: FromThread) => void) {
     this.#post = post;
@@ -22,7 +23,10 @@ export class LaneThread {
       this.#settings = message.settings;
       this.#post({ type: "ready" });
     } else if (message.type === "stop") {
-      await Promise.all([...this.#lanes.values()].map((lane) => lane.stop()));
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#allEnded = resolve;
+      for (const lane of this.#lanes.values()) lane.stop();
+      if (this.#running > 0) await promise;
       this.#post({ type: "stopped" });
     } else {
       const { job } = message;
@@ -51,6 +55,7 @@ export class LaneThread {
   #ended(lane: number, jobId: number): void {
     if (this.#runningJobs.get(lane) === jobId) this.#runningJobs.delete(lane);
     if (--this.#running > 0) return;
+    this.#allEnded?.();
     clearInterval(this.#progress);
     this.#progress = undefined;
   }

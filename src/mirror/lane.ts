@@ -29,6 +29,7 @@ export class Lane {
   #client: Promise<Client> | undefined;
   #clientKey = "";
   #receivedBytes = 0;
+  #isStopped = false;
 
   constructor(settings: LaneSettings) {
     this.#settings = settings;
@@ -68,10 +69,9 @@ export class Lane {
   }
 
   /** Gives up the connection; files under way fail and leave nothing behind. */
-  async stop(): Promise<void> {
-    const client = this.#client;
-    this.#client = undefined;
-    await client?.then(
+  stop(): void {
+    this.#isStopped = true;
+    this.#client?.then(
       (open) => open.close(new DrayError("interrupted", "the mirror is shutting down")),
       () => {}, // it was told to the job that dialled
     );
@@ -177,6 +177,7 @@ export class Lane {
   }
 
   async #connect(job: Job): Promise<Client> {
+    if (this.#isStopped) throw new DrayError("interrupted", "the mirror is shutting down");
     const key = `${job.host} ${job.port}`;
     const known = this.#client;
     if (known !== undefined && this.#clientKey === key) {

@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { sweepTempFiles } from "../disk/temp-sweep.ts";
 import type { Responder } from "../transfer/responder.ts";
+import type { Services } from "../transfer/session.ts";
 import { Server, type ServerLog, type ServerSettings } from "../transfer/server.ts";
 import { CAPABILITY, type Message } from "../wire/messages.ts";
 import { quoteName } from "../wire/names.ts";
@@ -61,6 +62,8 @@ interface RunningJob {
   receivedBytes: number;
 }
 
+/** Orders at once: each costs memory for its sources and its part of the queue. */
+const MAX_RUNNING_ORDERS = 256;
 const PROGRESS_INTERVAL_MS = 200;
 const DIAL_TIMEOUT_MS = 10_000;
 
@@ -74,10 +77,12 @@ export class MirrorDaemon {
   readonly #feeds = new Map<string, Feed>();
   readonly #orders = new Set<RunningOrder>();
   readonly #jobs = new Map<number, RunningJob>();
-  #pool!: LanePool;
-  #server!: Server;
+  readonly #isStrict: boolean;
+  #pool: LanePool | undefined;
+  #server: Server | undefined;
   #nextJobId = 1;
   #nextFeedId = 1;
+  #isClosing = false;
   #idle: (() => void) | undefined;
 
   /**
@@ -92,34 +97,19 @@ export class MirrorDaemon {
   ): Promise<MirrorDaemon> {
     makeDirectory(settings.mirrorDirectory);
     const state = new StateDirectory(settings.mirrorDirectory, Date.now());
-    const canBatch =
-      settings.durability === "batch" && (await BatchSyncer.isAvailable(settings.mirrorDirectory));
+    const canBatch = await BatchSyncer.isAvailable(settings.mirrorDirectory);
     if (settings.durability === "batch" && !canBatch) {
       log.warn("this system has no `sync -f`: every file is synced by itself, as with --durability strict");
     }
     const daemon = new MirrorDaemon(settings, log, state, canBatch);
-    if (state.wasKilled) daemon.#sweepTempFiles();
-    const isStrict = settings.durability === "strict" || (settings.durability === "batch" && !canBatch);
-    const { mirrorDirectory, agent, digest, verifyWritten } = settings;
-    daemon.#pool = await LanePool.start(
-      settings.threads,
-      settings.threadUrl,
-      { mirrorDirectory, agent, digest, verifyWritten, isStrict, distrusted: state.distrusted },
-      {
-        done: (done) => daemon.#jobDone(done),
-        progress: (progress) => daemon.#jobProgress(progress),
-        broken,
-      },
-    );
-    daemon.#server = new Server(
-      settings,
-      {
-        capabilities: CAPABILITY.orders,
-        agent,
-        respond: (request, requestId, wake) => daemon.#respond(request, requestId, wake),
-      },
-      log,
-    );
+    try {
+      if (state.wasKilled) daemon.#sweepTempFiles();
+      await daemon.#open(broken);
+    } catch (error) {
+      await daemon.#pool?.stop();
+      state.close();
+      throw error;
+    }
     return daemon;
   }
 
@@ -128,27 +118,46 @@ export class MirrorDaemon {
     this.#log = log;
     this.#state = state;
     this.#queue = new WorkQueue(settings.workers, settings.queueSize);
-    if (canBatch) {
-      this.#syncer = new BatchSyncer(
-        settings.mirrorDirectory,
-        state,
-        () => this.#jobs.size === 0,
-        (error) => log.error(error.message),
-      );
-    }
+    this.#isStrict = settings.durability === "strict" || (settings.durability === "batch" && !canBatch);
+    if (settings.durability !== "batch" || !canBatch) return;
+    const isIdle = (): boolean => this.#feeds.size === 0;
+    this.#syncer = new BatchSyncer(settings.mirrorDirectory, state, isIdle, (error) =>
+      log.error(error.message),
+    );
+  }
+
+  async #open(broken: (error: DrayError) => void): Promise<void> {
+    const { mirrorDirectory, agent, digest, verifyWritten, threads, threadUrl } = this.#settings;
+    const { distrusted } = this.#state;
+    this.#pool = await LanePool.start(
+      threads,
+      threadUrl,
+      { mirrorDirectory, agent, digest, verifyWritten, isStrict: this.#isStrict, distrusted },
+      {
+        done: (done) => this.#jobDone(done),
+        progress: (progress) => this.#jobProgress(progress),
+        broken,
+      },
+    );
+    const services: Services = {
+      capabilities: CAPABILITY.orders,
+      agent,
+      respond: (request, requestId, wake) => this.#respond(request, requestId, wake),
+    };
+    this.#server = new Server(this.#settings, services, this.#log);
   }
 
   get address(): string {
-    return this.#server.address;
+    return this.#server!.address;
   }
 
   get port(): number {
-    return this.#server.port;
+    return this.#server!.port;
   }
 
   /** Takes no new orders and resolves when the running ones are done. */
   async finish(): Promise<void> {
-    const stopped = this.#server.stop();
+    const stopped = this.#server!.stop();
     if (this.#orders.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;
@@ -159,12 +168,17 @@ export class MirrorDaemon {
 
   /** Gives up what is running, leaving nothing half-done behind, and lets the directory go. */
   async close(): Promise<void> {
-    const reason = new DrayError("interrupted", "the mirror is shutting down");
+    this.#isClosing = true;
+    const reason = new DrayError("closed", "the mirror is shutting down");
+    this.#server!.abandon(reason);
     for (const feed of this.#feeds.values()) feed.abort.abort(reason);
-    await this.#pool.stop();
     for (const order of this.#orders) clearInterval(order.ticker);
-    await this.#syncer?.sync();
-    this.#state.close();
+    await this.#pool!.stop();
+    try {
+      await this.#syncer?.sync();
+    } finally {
+      this.#state.close();
+    }
   }
 
   #respond(request: Message, requestId: number, wake: () => void): Responder | undefined {
@@ -178,9 +192,17 @@ export class MirrorDaemon {
   }
 
   #accept(request: OrderRequest): RunningOrder {
+    if (this.#orders.size >= MAX_RUNNING_ORDERS) {
+      throw new DrayError("busy", `the mirror already has ${MAX_RUNNING_ORDERS} orders`, {
+        retryAfterMs: 10_000,
+      });
+    }
+    if (!this.#isStrict) this.#state.markUnsynced(Date.now());
     const emit = (event: OrderEvent): void => order.observer?.take(event);
     const run = new OrderRun(crypto.randomUUID().slice(0, 8), request, performance.now(), emit);
-    const ticker = setInterval(() => run.tick(performance.now()), PROGRESS_INTERVAL_MS);
+    const ticker = setInterval(() => {
+      if (order.observer !== undefined) run.tick(performance.now());
+    }, PROGRESS_INTERVAL_MS);
     const order: RunningOrder = { run, ticker, observer: undefined };
     this.#orders.add(order);
     this.#log.info(`order ${run.orderId}: ${request.sources.length} source(s)`);
@@ -243,6 +265,7 @@ export class MirrorDaemon {
 
   /** Gives the lanes what they can take, and tells the managers where there is room again. */
   #advance(): void {
+    if (this.#isClosing) return;
     for (const { lane, feedId, items } of this.#queue.assign()) {
       const feed = this.#feeds.get(feedId)!;
       const { host, port, delayMs } = feed.run.source;
@@ -256,8 +279,7 @@ export class MirrorDaemon {
         items,
       };
       this.#jobs.set(job.jobId, { feed, items, receivedBytes: 0 });
-      this.#state.markUnsynced(Date.now());
-      this.#pool.run(job);
+      this.#pool!.run(job);
     }
     for (const feed of this.#feeds.values()) {
       if (feed.roomWaiter === undefined || !this.#queue.hasRoom(feed.id)) continue;

@@ -86,9 +86,13 @@ export class Connection {
     });
   }
 
-  /** Sends what is pending, then ends our side, then waits a while for the peer to end its own. */
-  finish(): void {
+  /**
+   * Sends what is pending, then ends our side, then waits a while for the peer to end its own.
+   * @param error why, if this is not the regular end; told with `closed`
+   */
+  finish(error?: DrayError): void {
     if (this.#closed || this.#finishing) return;
+    this.#error ??= error;
     this.#finishing = true;
     this.#flush();
   }

@@ -60,7 +60,7 @@ function optionRow({ flag, variable, spec }: NamedOption): Row {
   const notes = [fallback === undefined ? "required" : `default: ${fallback}`, `env: ${variable}`];
   return {
     label: flagLabel(spec.aliases ?? [], flag, spec.placeholder),
-    text: [spec.description, `[${notes.join("] [")}]`],
+    text: [spec.description, notes.map((note) => unbroken(`[${note}]`)).join(" ")],
   };
 }
 
@@ -81,6 +81,13 @@ function formatRow({ label, text }: Row, labelWidth: number, width: number): str
   return [INDENT + first, ...lines.map((line) => " ".repeat(column) + line)];
 }
 
+const NO_BREAK_SPACE = "\u00a0";
+
+/** A text that wrap leaves in one piece. */
+function unbroken(text: string): string {
+  return text.replaceAll(" ", NO_BREAK_SPACE);
+}
+
 /** Breaks a text at spaces; a word longer than the width stands alone. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
@@ -93,5 +100,5 @@ function wrap(text: string, width: number): string[] {
       line = line === "" ? word : `${line} ${word}`;
     }
   }
-  return [...lines, line];
+  return [...lines, line].map((text) => text.replaceAll(NO_BREAK_SPACE, " "));
 }

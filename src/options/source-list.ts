@@ -3,7 +3,7 @@ import { durationSchema, hostSchema, integerSchema, type OptionType } from "./op
 import { formatSource, MAX_DELAY_MS, MAX_PATH_BYTES, parseSources, type Source } from "./sources.ts";
 
 /** Most sources of one order. */
-export const MAX_SOURCES = 1024;
+export const MAX_SOURCES = 256;
 
 const EXPECTS = "host:port:dirorfile:delay, comma separated";
 

@@ -7,14 +7,15 @@ export interface ChannelEvents {
   /** `message` and the bytes in it are valid only during the call. */
   message(message: Message, requestId: number): void;
   drained(): void;
+  /** The peer sent what is no message, or `message` threw: no further message will be told. */
+  failed(error: DrayError): void;
   /** The peer will send nothing more. */
   ended(): void;
   closed(error: DrayError | undefined): void;
 }
 
 /**
- * Messages over a connection. Answers PING by itself. Bytes that are no message of the protocol end
- * this channel, with a last ERROR that tells the peer why.
+ * Messages over a connection. Answers PING by itself.
  */
 export class Channel {
   readonly connection: Connection;
@@ -36,7 +37,7 @@ export class Channel {
           decoder.push(chunk, onFrame);
         } catch (error) {
           decoder.stop();
-          this.#refuse(asDrayError(error));
+          events.failed(asDrayError(error));
         }
       },
       drained: () => events.drained(),
@@ -57,14 +58,5 @@ export class Channel {
   /** Queues a small message; those of one tick leave together. */
   send(message: Message, requestId = 0): void {
     this.connection.writeSoon(encodeMessage(message, requestId));
-  }
-
-  #refuse(error: DrayError): void {
-    if (error.code === "protocol" && this.connection.isOpen) {
-      this.connection.write(
-        encodeMessage({ type: "error", code: "protocol", retryAfterMs: 0, message: error.message }),
-      );
-    }
-    this.connection.destroy(error);
   }
 }

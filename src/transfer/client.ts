@@ -89,6 +89,7 @@ export class Client {
     this.#settings = settings;
     this.#channel = openChannel({
       message: (message, requestId) => this.#take(message, requestId),
+      failed: (error) => this.#fail(error),
       drained: () => {},
       ended: () => this.#fail(new DrayError("closed", "the server ended the connection")),
       closed: (error) => this.#fail(error ?? new DrayError("closed", "the connection is closed")),
@@ -178,6 +179,7 @@ export class Client {
 
   /** Ends the connection; whatever is still asked for fails with the given reason. */
   close(reason = new DrayError("interrupted", "the transfer was stopped")): void {
+    if (this.#pending.size === 0) this.#channel.connection.finish();
     this.#fail(reason);
   }
 
@@ -246,7 +248,7 @@ export class Client {
     clearInterval(this.#watch);
     this.#welcomed.reject(error);
     for (const requestId of [...this.#pending.keys()]) this.#failRequest(requestId, error);
-    this.#channel.connection.destroy();
+    if (this.#channel.connection.isOpen) this.#channel.connection.destroy();
     this.onClosed?.(error);
   }
 

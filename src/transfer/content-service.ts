@@ -5,12 +5,20 @@ import { ListResponder } from "./list-responder.ts";
 import type { Responder } from "./responder.ts";
 import type { Services } from "./session.ts";
 
+/** How long a directory that was renamed may still be found under its old name. */
+const DIRECTORIES_FRESH_MS = 1_000;
+
 /** LIST and FETCH over a contained root: what `dray content` offers. */
 export function contentService(root: ContainedRoot, agent: string): Services {
+  let forgottenMs = performance.now();
   return {
     capabilities: CAPABILITY.content,
     agent,
     respond: (request: Message, requestId: number): Responder | undefined => {
+      if (performance.now() - forgottenMs > DIRECTORIES_FRESH_MS) {
+        forgottenMs = performance.now();
+        root.forget();
+      }
       if (request.type === "list") return new ListResponder(root, request.path, request.credit, requestId);
       if (request.type === "fetch") return new FetchResponder(root, request, requestId);
       return undefined;

@@ -64,6 +64,11 @@ export class Server {
     clearInterval(this.#sweep);
   }
 
+  /** Ends every connection, telling the clients why; `stop` then resolves soon. */
+  abandon(reason: DrayError): void {
+    for (const session of this.#sessions) session.refuse(reason);
+  }
+
   #accept(connection: Connection): void {
     const session = new Session(connection, this.#services, {
       closed: (closed, error) => this.#closed(closed, error),

@@ -57,6 +57,7 @@ export class Session {
     this.#services = services;
     this.#channel = new Channel(connection, SERVER_TAKES, {
       message: (message, requestId) => this.#take(message, requestId),
+      failed: (error) => this.refuse(error),
       drained: () => this.#pump(),
       ended: () => this.finish(),
       closed: (error) => {
@@ -95,10 +96,10 @@ export class Session {
     if (!this.isBusy) this.#channel.connection.finish();
   }
 
-  /** Tells the client why and ends. */
+  /** Tells the client why and ends; what is still asked for is not answered. */
   refuse(error: DrayError): void {
     this.#sendError(error, 0);
-    this.#channel.connection.finish();
+    this.#channel.connection.finish(error);
   }
 
   destroy(error?: DrayError): void {
