@@ -26,7 +26,7 @@ export async function giveOrder(
     throw new DrayError("usage", `the order is over ${MAX_ORDER_BYTES} bytes: split it into several`);
   }
   const shown = showTarget(mirror);
-  const client = await connect(mirror, settings).catch((error: unknown) => {
+  const client = await unlessAborted(connect(mirror, settings), signal).catch((error: unknown) => {
     throw withContext(`Cannot reach the mirror at ${shown}`, error);
   });
   const leave = (): void =>
@@ -69,6 +69,27 @@ async function connect(mirror: DialTarget, settings: ClientSettings): Promise<Cl
       if (!isWorthIt) throw error;
       await Bun.sleep(Math.max(delayMs, error.retryAfterMs));
     }
+  }
+}
+
+/** A connection that comes after the signal is closed again. */
+async function unlessAborted(connecting: Promise<Client>, signal: AbortSignal | undefined): Promise<Client> {
+  if (signal === undefined) return connecting;
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void =>
+    aborted.reject(new DrayError("interrupted", "stopped before the order was given"));
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([connecting, aborted.promise]);
+  } catch (error) {
+    connecting.then(
+      (client) => client.close(),
+      () => {}, // it is what was thrown, or comes second to the signal
+    );
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }
 

@@ -9,21 +9,12 @@ import { tempFolder } from "../support/temp.ts";
 const SRC = join(import.meta.dir, "../../src");
 const COMMANDS = ["content", "mirror", "initiate"];
 
-test("--help lists the commands, and is there within 50 ms", async () => {
+test("--help lists the commands", async () => {
   for (const args of [["--help"], ["-h"], ["help"]]) {
     const { code, stdout, stderr } = await runDray(args);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command} +\\w`, "m"));
   }
-  // The best of many: a busy machine makes a start slower, never faster.
-  const startsMs = function* (): Generator<number> {
-    for (let tries = 0; tries < 40; tries += 1) {
-      const startedAt = performance.now();
-      Bun.spawnSync([drayBinary(), "--help"]);
-      yield performance.now() - startedAt;
-    }
-  };
-  expect(startsMs().some((startMs) => startMs < 50)).toBe(true);
 });
 
 test("--version carries version and commit", async () => {

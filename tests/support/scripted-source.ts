@@ -1,0 +1,228 @@
+import type { Socket } from "bun";
+import { Condition, type WaitOptions } from "./wait.ts";
+import {
+  chain,
+  dataFrame,
+  type Digest,
+  endFrame,
+  entries,
+  errorFrame,
+  fileFrame,
+  FRAME,
+  HEADER_BYTES,
+  listed,
+  piecesOf,
+  welcome,
+  type WireEntry,
+} from "./wire-bytes.ts";
+
+export interface ListAsked {
+  id: number;
+  path: string;
+}
+
+export interface FetchAsked {
+  id: number;
+  path: string;
+  delayMs: number;
+  digest: Digest;
+}
+
+/**
+ * What a scripted source does; whatever is not given, it does as an honest content server would. The
+ * files it claims to have come by their path.
+ */
+export interface Script {
+  files?: Record<string, Uint8Array>;
+  /** Size of the pieces in which files are sent. */
+  pieceBytes?: number;
+  /** A connection is open, and has said nothing yet. */
+  opened?(connection: ScriptedConnection): void;
+  hello?(connection: ScriptedConnection): void;
+  list?(connection: ScriptedConnection, asked: ListAsked): void;
+  fetch?(connection: ScriptedConnection, asked: FetchAsked): void;
+  ping?(connection: ScriptedConnection): void;
+}
+
+/** One connection to a scripted source. */
+export class ScriptedConnection {
+  /** 0 for the first one of this source. */
+  readonly number: number;
+  readonly #source: ScriptedSource;
+  readonly #socket: Socket<Slot>;
+  #received = Buffer.alloc(0);
+  #unsent: Uint8Array[] = [];
+  #isEnding = false;
+  isClosed = false;
+  /** Told whenever all that was sent has been taken. */
+  onDrained: (() => void) | undefined;
+
+  constructor(source: ScriptedSource, socket: Socket<Slot>, number: number) {
+    this.#source = source;
+    this.#socket = socket;
+    this.number = number;
+  }
+
+  /** Queues bytes. False when some of them have to wait for `onDrained`. */
+  send(...parts: Uint8Array[]): boolean {
+    this.#unsent.push(...parts);
+    this.flush();
+    return this.#unsent.length === 0;
+  }
+
+  sendWelcome(): void {
+    this.send(welcome());
+  }
+
+  /** A list of these and nothing else, with the right counts. */
+  sendList(id: number, items: readonly WireEntry[]): void {
+    const files = items.filter((item) => (item.kind ?? "file") === "file").length;
+    const directories = items.filter((item) => item.kind === "directory").length;
+    if (items.length > 0) this.send(entries(id, items));
+    this.send(listed(id, files, directories, items.length - files - directories));
+  }
+
+  /** A file as an honest server sends it. */
+  sendFile({ id, digest }: FetchAsked, bytes: Uint8Array): void {
+    const pieces = piecesOf(bytes, this.#source.script.pieceBytes ?? 256 * 1024);
+    this.send(
+      fileFrame(id, { size: bytes.length }),
+      ...pieces.map((piece) => dataFrame(id, digest, piece)),
+      endFrame(id, bytes.length, chain(digest, pieces)),
+    );
+  }
+
+  /** What an honest server does about this request. */
+  answerList(asked: ListAsked): void {
+    const { files = {} } = this.#source.script;
+    this.sendList(
+      asked.id,
+      Object.entries(files).map(([path, bytes]) => ({ path, size: bytes.length })),
+    );
+  }
+
+  answerFetch(asked: FetchAsked): void {
+    const bytes = this.#source.script.files?.[asked.path];
+    if (bytes === undefined) this.send(errorFrame(asked.id, 4, "no such file"));
+    else this.sendFile(asked, bytes);
+  }
+
+  /** Ends our side, once all is sent. */
+  end(): void {
+    this.#isEnding = true;
+    this.flush();
+  }
+
+  /** Ends at once: the peer sees a reset. */
+  reset(): void {
+    this.#socket.terminate();
+  }
+
+  flush(): void {
+    while (this.#unsent[0] !== undefined) {
+      const part = this.#unsent[0];
+      const taken = Math.max(0, this.#socket.write(part));
+      if (taken < part.length) {
+        this.#unsent[0] = part.subarray(taken);
+        return;
+      }
+      this.#unsent.shift();
+    }
+    if (this.#isEnding) this.#socket.end();
+  }
+
+  take(bytes: Uint8Array): void {
+    this.#received = Buffer.concat([this.#received, bytes]);
+    while (this.#received.length >= HEADER_BYTES) {
+      const end = HEADER_BYTES + this.#received.readUInt32LE(0);
+      if (this.#received.length < end) return;
+      const whole = this.#received.subarray(0, end);
+      this.#received = this.#received.subarray(end);
+      this.#source.asked(this, whole.readUInt8(4), whole.readUInt32LE(8), whole.subarray(HEADER_BYTES));
+    }
+  }
+}
+
+interface Slot {
+  connection: ScriptedConnection | undefined;
+}
+
+/**
+ * A source that says exactly what a test tells it to say, on a raw socket. It trusts the client: the
+ * programs under test are on the other side.
+ */
+export class ScriptedSource implements Disposable {
+  readonly script: Script;
+  readonly port: number;
+  readonly connections: ScriptedConnection[] = [];
+  readonly fetches: FetchAsked[] = [];
+  readonly #condition = new Condition();
+  readonly #listener: Bun.TCPSocketListener<Slot>;
+
+  constructor(script: Script) {
+    this.script = script;
+    this.#listener = Bun.listen<Slot>({
+      hostname: "127.0.0.1",
+      port: 0,
+      data: { connection: undefined },
+      socket: {
+        open: (socket) => {
+          const connection = new ScriptedConnection(this, socket, this.connections.length);
+          socket.data = { connection };
+          this.connections.push(connection);
+          script.opened?.(connection);
+          this.#condition.changed();
+        },
+        data: (socket, bytes) => socket.data.connection?.take(bytes),
+        drain: (socket) => {
+          socket.data.connection?.flush();
+          socket.data.connection?.onDrained?.();
+        },
+        close: (socket) => {
+          if (socket.data.connection !== undefined) socket.data.connection.isClosed = true;
+          this.#condition.changed();
+        },
+        error: () => {}, // the program under test may go away at any time
+      },
+    });
+    this.port = this.#listener.port;
+  }
+
+  /** Waits until the probe, which is looked at after every request and connection, gives a value. */
+  async until<T>(probe: () => T | undefined, what: string, options: WaitOptions = {}): Promise<T> {
+    return this.#condition.until(probe, () => what, options);
+  }
+
+  /** For the connections. */
+  asked(connection: ScriptedConnection, type: number, id: number, payload: Buffer): void {
+    const { script } = this;
+    if (type === FRAME.hello) (script.hello ?? defaults.hello)(connection);
+    else if (type === FRAME.ping) (script.ping ?? defaults.ping)(connection);
+    else if (type === FRAME.list)
+      (script.list ?? defaults.list)(connection, { id, path: payload.toString("utf8", 6) });
+    else if (type === FRAME.fetch) {
+      const asked: FetchAsked = {
+        id,
+        delayMs: payload.readUInt32LE(16),
+        digest: payload.readUInt8(20) === 2 ? "sha256" : "xxh3",
+        path: payload.toString("utf8", 23),
+      };
+      this.fetches.push(asked);
+      (script.fetch ?? defaults.fetch)(connection, asked);
+    }
+    this.#condition.changed();
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener.stop(true);
+  }
+}
+
+const PONG = Buffer.from([0, 0, 0, 0, FRAME.pong, 0, 0, 0, 0, 0, 0, 0]);
+
+const defaults: Required<Pick<Script, "hello" | "list" | "fetch" | "ping">> = {
+  hello: (connection) => connection.sendWelcome(),
+  list: (connection, asked) => connection.answerList(asked),
+  fetch: (connection, asked) => connection.answerFetch(asked),
+  ping: (connection) => void connection.send(PONG),
+};
