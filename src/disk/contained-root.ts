@@ -37,6 +37,7 @@ export class ContainedRoot {
   readonly #rootPath: string;
   readonly #open = new Map<string, OpenDirectory>();
   readonly #root: OpenDirectory;
+  #newestKey = "";
 
   /**
    * @param rootPath an existing directory; the root itself may be a link, since its owner named it
@@ -81,14 +82,13 @@ export class ContainedRoot {
     const key = components.join("/");
     const known = this.#open.get(key);
     if (known !== undefined) {
-      // The map's order is the order of use.
-      this.#open.delete(key);
-      this.#open.set(key, known);
+      this.#touch(key, known);
       return known;
     }
     const parent = this.#find(components.slice(0, -1), create);
     const opened = this.#descend(parent, components[components.length - 1]!, create);
     this.#open.set(key, opened);
+    this.#newestKey = key;
     if (this.#open.size > MAX_OPEN_DIRECTORIES) this.#retireOldest(key);
     return opened;
   }
@@ -108,6 +108,14 @@ export class ContainedRoot {
       if (systemErrorCode(error) !== "EEXIST") throw error; // another worker may have been faster
     }
     return openDirectory(at, shown, DIRECTORY_FLAGS);
+  }
+
+  /** The map's order is the order of use; files of one directory come one behind the other. */
+  #touch(key: string, directory: OpenDirectory): void {
+    if (key === this.#newestKey) return;
+    this.#open.delete(key);
+    this.#open.set(key, directory);
+    this.#newestKey = key;
   }
 
   #retireOldest(exceptKey: string): void {
