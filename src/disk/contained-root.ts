@@ -6,6 +6,8 @@ import { quoteName, windowsProblem } from "../wire/names.ts";
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
 const DIRECTORY_FLAGS = O_RDONLY | (O_DIRECTORY ?? 0) | (O_NOFOLLOW ?? 0);
 
+const ROOT_SHOWN = ".";
+
 /** Directory descriptors that one root keeps open at most. */
 const MAX_OPEN_DIRECTORIES = 128;
 
@@ -18,7 +20,7 @@ export interface ContainedDirectory extends Disposable {
   entry(name: string): string;
   /** The directory itself, for listing and syncing. */
   readonly path: string;
-  /** What people call it, for messages. */
+  /** Its path from the root, for messages: peers see those, so they tell nothing of what is above. */
   readonly shownPath: string;
   /** Lets it go; the paths above must not be used any more. */
   [Symbol.dispose](): void;
@@ -34,7 +36,6 @@ export interface ContainedDirectory extends Disposable {
  * refuses links but leaves a race to whoever can write to the tree.
  */
 export class ContainedRoot {
-  readonly #rootPath: string;
   readonly #open = new Map<string, OpenDirectory>();
   readonly #root: OpenDirectory;
   #newestKey = "";
@@ -44,12 +45,7 @@ export class ContainedRoot {
    * @throws DrayError or a system error when it cannot be opened
    */
   constructor(rootPath: string) {
-    this.#rootPath = path.resolve(rootPath);
-    this.#root = openDirectory(this.#rootPath, this.#rootPath, O_RDONLY | (O_DIRECTORY ?? 0));
-  }
-
-  get shownPath(): string {
-    return this.#rootPath;
+    this.#root = openDirectory(path.resolve(rootPath), ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0));
   }
 
   /**
@@ -96,11 +92,13 @@ export class ContainedRoot {
   #descend(parent: OpenDirectory, name: string, create: boolean): OpenDirectory {
     if (process.platform === "win32") refuseOnWindows(name);
     const at = parent.entry(name);
-    const shown = `${parent.shownPath}/${name}`;
+    const shown = parent === this.#root ? name : `${parent.shownPath}/${name}`;
     try {
       return openDirectory(at, shown, DIRECTORY_FLAGS);
     } catch (error) {
-      if (!create || systemErrorCode(error) !== "ENOENT") throw error;
+      const code = systemErrorCode(error);
+      if (code === "ENOTDIR" || code === "ELOOP") throw obstacle(at, shown, create);
+      if (!create || code !== "ENOENT") throw error;
     }
     try {
       fs.mkdirSync(at);
@@ -168,12 +166,20 @@ function openDirectory(at: string, shownPath: string, flags: number): OpenDirect
 }
 
 function checkedDirectory(at: string, shownPath: string): OpenDirectory {
-  const isRoot = at === shownPath;
-  const stats = isRoot ? fs.statSync(at) : fs.lstatSync(at);
+  const stats = shownPath === ROOT_SHOWN ? fs.statSync(at) : fs.lstatSync(at);
   if (!stats.isDirectory()) {
-    throw new DrayError("refused", `${quoteName(shownPath)} is not a directory, or a link to one`);
+    throw Object.assign(new Error("not a directory"), { code: "ENOTDIR" });
   }
   return new OpenDirectory(at, shownPath, undefined);
+}
+
+/** Why a component of a path cannot be walked through. */
+function obstacle(at: string, shownPath: string, create: boolean): DrayError {
+  const isLink = fs.lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  if (isLink)
+    return new DrayError("refused", `${quoteName(shownPath)} is a symbolic link, and links are not followed`);
+  if (create) return new DrayError("refused", `${quoteName(shownPath)} is in the way: it is not a directory`);
+  return new DrayError("not-found", "no such file or directory");
 }
 
 function refuseOnWindows(name: string): void {

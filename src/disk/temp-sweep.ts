@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { systemErrorCode } from "../errors/dray-error.ts";
+import { isNotFound } from "../errors/dray-error.ts";
 import { ContainedRoot } from "./contained-root.ts";
 import { factsAt } from "./file-facts.ts";
 import { isTempName } from "./publication.ts";
@@ -52,7 +52,7 @@ function sweepDirectory(
       }
     }
   } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
+    if (!isNotFound(error)) throw error;
   }
   return removed;
 }

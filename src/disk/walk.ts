@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
+import { DrayError, isNotFound } from "../errors/dray-error.ts";
 import type { ListEntry } from "../wire/entries.ts";
 import { MAX_PATH_BYTES } from "../wire/names.ts";
 import type { ContainedDirectory, ContainedRoot } from "./contained-root.ts";
@@ -55,7 +55,7 @@ function namesIn(
     const wellFormed = names.filter((name) => !name.includes("\u{FFFD}"));
     return { plain: [...wellFormed, ...foreign.readable], unnameable: foreign.unnameable };
   } catch (error) {
-    return systemErrorCode(error) === "ENOENT" ? { plain: [], unnameable: [] } : undefined;
+    return isNotFound(error) ? { plain: [], unnameable: [] } : undefined;
   }
 }
 
@@ -71,7 +71,7 @@ function entriesOf(
     directory = root.hold(components);
   } catch (error) {
     // Gone since its names were read: what is not there is not in the list.
-    if (systemErrorCode(error) === "ENOENT") return entries;
+    if (isNotFound(error)) return entries;
     return names.map((name) => plainEntry("unreadable", prefix + name));
   }
   using held = directory;

@@ -44,6 +44,11 @@ export function asDrayError(error: unknown): DrayError {
   return new DrayError("internal", error instanceof Error ? error.message : String(error), { cause: error });
 }
 
+/** Whether the thrown thing says that something is not there. */
+export function isNotFound(error: unknown): boolean {
+  return asDrayError(error).code === "not-found";
+}
+
 /** `ENOENT` and its kin, if the thrown thing carries one. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;

@@ -13,6 +13,9 @@ const DIAL_TIMEOUT_MS = 10_000;
 /** Below this, the rest of a file that failed on our side is cheaper to drain than a new connection. */
 const DRAIN_LIMIT_BYTES = 1024 * 1024;
 
+/** Connections in a row that may be lost without a single file to show for it. */
+const FRUITLESS_LIMIT = 10;
+
 interface Wanted {
   index: number;
   item: JobItem;
@@ -105,6 +108,7 @@ export class Lane {
     wanted: Wanted[],
     outcomes: Outcome[],
   ): Promise<DrayError | undefined> {
+    let fruitless = 0;
     while (wanted.length > 0) {
       let client: Client;
       try {
@@ -115,27 +119,14 @@ export class Lane {
         return known;
       }
       const errors = await Promise.all(wanted.map((one) => this.#fetchOne(client, root, job, one, outcomes)));
-      const again: Wanted[] = [];
-      let waitMs = 0;
-      let isFirstLost = true;
-      for (const [position, one] of wanted.entries()) {
-        const error = errors[position];
-        if (error === undefined) continue;
-        // Answers come in order: when the connection is lost, it is the first unanswered file that
-        // was under way, and those behind it are not to blame.
-        if (error.code !== "closed" || isFirstLost) one.attempts++;
-        if (error.code === "closed") isFirstLost = false;
-        const delayMs = error.retryable
-          ? delayAfterAttempt(FILE_BACKOFF, one.attempts, Math.random())
-          : undefined;
-        if (delayMs === undefined && one.attempts > 0) outcomes[one.index] = failed(error);
-        else {
-          again.push(one);
-          waitMs = Math.max(waitMs, delayMs ?? 0, error.retryAfterMs);
-        }
+      const settled = settle(wanted, errors, client.closedBy, outcomes);
+      fruitless = settled.isLost && !errors.includes(undefined) ? fruitless + 1 : 0;
+      if (fruitless >= FRUITLESS_LIMIT) {
+        for (const { index } of settled.again) outcomes[index] = failed(client.closedBy);
+        return client.closedBy;
       }
-      wanted = again;
-      if (wanted.length > 0) await Bun.sleep(waitMs);
+      wanted = settled.again;
+      if (wanted.length > 0) await Bun.sleep(settled.waitMs);
     }
     return undefined;
   }
@@ -207,6 +198,38 @@ export class Lane {
     client.require(CAPABILITY.content, "files");
     return client;
   }
+}
+
+/**
+ * Which files are to be tried again, and after how long; the others have their outcome.
+ * @param lostBy what ended the connection, if it is gone: then the files behind the first unanswered
+ *   one are not to blame, since answers come in order
+ */
+function settle(
+  wanted: readonly Wanted[],
+  errors: readonly (DrayError | undefined)[],
+  lostBy: DrayError | undefined,
+  outcomes: Outcome[],
+): { again: Wanted[]; waitMs: number; isLost: boolean } {
+  const again: Wanted[] = [];
+  let waitMs = 0;
+  let hasCulprit = false;
+  for (const [position, one] of wanted.entries()) {
+    const error = errors[position];
+    if (error === undefined) continue;
+    const isVictim = error === lostBy && hasCulprit;
+    if (error === lostBy) hasCulprit = true;
+    if (!isVictim) one.attempts++;
+    const canRetry = error.retryable || (error === lostBy && error.code === "protocol");
+    const delayMs =
+      canRetry || isVictim ? delayAfterAttempt(FILE_BACKOFF, one.attempts, Math.random()) : undefined;
+    if (delayMs === undefined) outcomes[one.index] = failed(error);
+    else {
+      again.push(one);
+      waitMs = Math.max(waitMs, delayMs, error.retryAfterMs);
+    }
+  }
+  return { again, waitMs, isLost: hasCulprit };
 }
 
 function failed(error: unknown): Outcome {

@@ -1,8 +1,7 @@
 import type { ContainedDirectory, ContainedRoot } from "../disk/contained-root.ts";
 import { factsAt, isSameMtime } from "../disk/file-facts.ts";
 import { Publication } from "../disk/publication.ts";
-import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
-import { PIECE_BYTES } from "../transfer/fetch-responder.ts";
+import { DrayError, isNotFound } from "../errors/dray-error.ts";
 import type { FileHead, FileReceiver } from "../transfer/fetch-reply.ts";
 import type { DistrustedSpan, JobItem, LaneSettings } from "./job.ts";
 
@@ -48,15 +47,13 @@ export class MirroredFile implements FileReceiver {
     this.#publication!.write(bytes);
   }
 
-  complete(chain: Uint8Array): void {
+  complete(chain: Uint8Array, pieceBytes: number): void {
     const { mtimeUs, mode } = this.#head!;
     this.#publication!.commit({
       mtimeUs,
       executable: (mode & 0o111) !== 0,
       sync: this.#settings.isStrict,
-      readBack: this.#settings.verifyWritten
-        ? { kind: this.#settings.digest, chain, pieceBytes: PIECE_BYTES }
-        : undefined,
+      readBack: this.#settings.verifyWritten ? { kind: this.#settings.digest, chain, pieceBytes } : undefined,
     });
     this.#publication = undefined;
     this.#release();
@@ -99,7 +96,7 @@ export function isUnchanged(
       isExecutable === ((item.mode & 0o111) !== 0)
     );
   } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return false;
+    if (isNotFound(error)) return false;
     throw error;
   }
 }

@@ -11,6 +11,9 @@ import type { Outcome } from "./job.ts";
 import { SizeStatistics } from "./size-statistics.ts";
 import { SourceRun } from "./source-run.ts";
 
+/** Names come from sources: together they must not make an event that cannot be sent. */
+const MAX_FAILURE_BYTES = 1024 * 1024;
+
 /**
  * One order while it runs: what every source has done so far, and the events that tell it. Pure:
  * the daemon brings what happened and the time.
@@ -22,6 +25,7 @@ export class OrderRun {
   readonly #emit: (event: OrderEvent) => void;
   readonly #sizes = new SizeStatistics();
   readonly #failures: Failure[] = [];
+  #failureBytes = 0;
   #directories = 0;
   #unchanged = 0;
   #skipped = 0;
@@ -71,9 +75,11 @@ export class OrderRun {
   fail(run: SourceRun, path: string, code: ErrorCode, message: string): void {
     run.failed++;
     this.#failed++;
-    if (this.#failures.length >= MAX_LISTED_FAILURES) return;
-    const failure: Failure = { host: run.source.host, port: run.source.port, path, code, message };
+    if (this.#failures.length >= MAX_LISTED_FAILURES || this.#failureBytes >= MAX_FAILURE_BYTES) return;
+    const { host, port } = run.source;
+    const failure: Failure = { host, port, path, code, message };
     this.#failures.push(failure);
+    this.#failureBytes += Buffer.byteLength(JSON.stringify(failure));
     this.#emit({ type: "failure", orderId: this.orderId, ...failure });
   }
 

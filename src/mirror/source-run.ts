@@ -60,6 +60,7 @@ export class SourceRun {
       case "closed":
       case "busy":
       case "protocol":
+      case "integrity":
         return "unreachable";
       default:
         return "partial";

@@ -14,6 +14,8 @@ export interface ChannelEvents {
   closed(error: DrayError | undefined): void;
 }
 
+const MAX_PENDING_FOR_PONG_BYTES = 4096;
+
 /**
  * Messages over a connection. Answers PING by itself.
  */
@@ -26,7 +28,7 @@ export class Channel {
     const decoder = new FrameDecoder(limitsFor(taken));
     const onFrame = (type: number, requestId: number, payload: Uint8Array): void => {
       const message = decodeMessage(type, payload);
-      if (message.type === "ping") this.send({ type: "pong" });
+      if (message.type === "ping") this.#pong();
       else if (message.type !== "pong") events.message(message, requestId);
       if (!connection.isOpen) decoder.stop();
     };
@@ -53,6 +55,11 @@ export class Channel {
   /** When the peer last sent anything, on the clock of performance.now(). */
   get lastHeardMs(): number {
     return this.#lastHeardMs;
+  }
+
+  /** A peer that asks and does not read gets no more answers than fit. */
+  #pong(): void {
+    if (this.connection.pendingBytes < MAX_PENDING_FOR_PONG_BYTES) this.send({ type: "pong" });
   }
 
   /** Queues a small message; those of one tick leave together. */

@@ -1,4 +1,4 @@
-import { DrayError, asDrayError } from "../errors/dray-error.ts";
+import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { type Backoff } from "../net/backoff.ts";
 import { type DialTarget, dial, withRetry } from "../net/dial.ts";
 import type { DigestKind } from "../wire/digest.ts";
@@ -33,7 +33,14 @@ interface PendingRequest {
   /** Returns whether the answer is complete. A throw fails this request. */
   take(message: Message): boolean;
   failed(error: DrayError): void;
+  /** How long the server may make no progress with it once it is its turn; infinite when it waits for us. */
+  patienceMs(): number;
 }
+
+/** Message types that end an answer. */
+const LAST_MESSAGES: readonly Message["type"][] = ["end", "listed", "error"];
+/** What a server says in an error is passed on up to this length. */
+const MAX_MESSAGE_CHARACTERS = 300;
 
 /** What a server counted in a complete listing. */
 export interface ListCounts {
@@ -47,11 +54,16 @@ export class Client {
   readonly target: DialTarget;
   readonly #settings: ClientSettings;
   readonly #channel: Channel;
+  /** In the order in which they were asked, which is that of the answers. */
   readonly #pending = new Map<number, PendingRequest>();
+  /** Requests that failed on our side while the server is still answering them. */
+  readonly #drained = new Set<number>();
   readonly #welcomed = Promise.withResolvers<void>();
   readonly #watch: Timer;
   #nextRequestId = 1;
   #lastPingMs = 0;
+  /** When the oldest request last made progress, on the clock of performance.now(). */
+  #progressMs = performance.now();
   #capabilities = 0;
   #isWelcome = false;
   #closedBy: DrayError | undefined;
@@ -106,6 +118,11 @@ export class Client {
     this.#welcomed.promise.catch(() => {}); // told through connect; never unhandled
   }
 
+  /** Why the connection is gone, if it is. */
+  get closedBy(): DrayError | undefined {
+    return this.#closedBy;
+  }
+
   get isOpen(): boolean {
     return this.#closedBy === undefined;
   }
@@ -120,7 +137,8 @@ export class Client {
   /** Asks for a file or a part of it; the answer goes to the receiver. Settles when it is complete. */
   fetch(request: FetchRequest, receiver: FileReceiver): Promise<void> {
     const reply = new FetchReply(request.digest, receiver);
-    return this.#request({ type: "fetch", ...request }, (message) => reply.take(message));
+    const patienceMs = (): number => request.delayMs + SILENCE_LIMIT_MS;
+    return this.#request({ type: "fetch", ...request }, patienceMs, (message) => reply.take(message));
   }
 
   /**
@@ -135,15 +153,21 @@ export class Client {
     entries: (batch: ListEntry[]) => Promise<void> | void,
   ): Promise<ListCounts> {
     let received = 0;
+    let owed = credit;
+    const patienceMs = (): number => (owed > 0 ? SILENCE_LIMIT_MS : Number.POSITIVE_INFINITY);
     let taken: Promise<void> = Promise.resolve();
     let counts: ListCounts | undefined;
     const requestId = this.#nextRequestId;
-    const listed = this.#request({ type: "list", path, credit }, (message) => {
+    const listed = this.#request({ type: "list", path, credit }, patienceMs, (message) => {
       if (message.type === "entries") {
+        if (--owed < 0)
+          throw new DrayError("protocol", "the peer sent more of the list than it was asked for");
         received += message.entries.length;
         taken = taken
           .then(async () => {
             await entries(message.entries);
+            owed++;
+            this.#progressMs = performance.now();
             if (this.isOpen) this.#channel.send({ type: "more", credit: 1 }, requestId);
           })
           .catch((error: unknown) => this.#failRequest(requestId, error));
@@ -170,7 +194,8 @@ export class Client {
 
   /** Gives an order and follows it: every event's JSON until `isLast` says so. */
   order(json: string, isLast: (eventJson: string) => boolean): Promise<void> {
-    return this.#request({ type: "order", json }, (message) => {
+    const patienceMs = (): number => Number.POSITIVE_INFINITY; // an order takes as long as it takes
+    return this.#request({ type: "order", json }, patienceMs, (message) => {
       if (message.type !== "event")
         throw new DrayError("protocol", `the peer sent "${message.type}" inside an order`);
       return isLast(message.json);
@@ -183,12 +208,14 @@ export class Client {
     this.#fail(reason);
   }
 
-  #request(message: Message, take: (answer: Message) => boolean): Promise<void> {
+  #request(message: Message, patienceMs: () => number, take: (answer: Message) => boolean): Promise<void> {
     if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const requestId = this.#nextRequestId++;
+    if (this.#pending.size === 0) this.#progressMs = performance.now();
     this.#pending.set(requestId, {
       failed: reject,
+      patienceMs,
       take: (answer) => {
         const isComplete = take(answer);
         if (isComplete) resolve();
@@ -202,28 +229,32 @@ export class Client {
   #take(message: Message, requestId: number): void {
     if (!this.#isWelcome) return this.#takeWelcome(message);
     if (requestId === 0) {
-      if (message.type === "error")
-        throw new DrayError(message.code, message.message, { retryAfterMs: message.retryAfterMs });
+      if (message.type === "error") throw peerError(message);
       throw new DrayError("protocol", `the peer sent "${message.type}" that belongs to no request`);
     }
     const request = this.#pending.get(requestId);
-    if (request === undefined) return; // failed on our side meanwhile: its last messages are drained
-    if (message.type === "error") {
-      const { code, retryAfterMs } = message;
-      return this.#failRequest(requestId, new DrayError(code, message.message, { retryAfterMs }));
-    }
+    if (request === undefined) return this.#drain(message, requestId);
+    this.#progressMs = performance.now();
     try {
+      if (message.type === "error") throw peerError(message);
       if (request.take(message)) this.#pending.delete(requestId);
     } catch (error) {
+      if (!LAST_MESSAGES.includes(message.type)) this.#drained.add(requestId);
       this.#failRequest(requestId, error);
     }
   }
 
+  /** What still comes for a request that failed on our side. */
+  #drain(message: Message, requestId: number): void {
+    if (!this.#drained.has(requestId)) {
+      throw new DrayError("protocol", `the peer sent "${message.type}" for a request that it was not asked`);
+    }
+    if (LAST_MESSAGES.includes(message.type)) this.#drained.delete(requestId);
+  }
+
   #takeWelcome(message: Message): void {
     if (message.type === "error") {
-      throw new DrayError(message.code, `the server refused the connection: ${message.message}`, {
-        retryAfterMs: message.retryAfterMs,
-      });
+      throw withContext("the server refused the connection", peerError(message));
     }
     if (message.type !== "welcome" || message.version !== PROTOCOL_VERSION) {
       throw new DrayError(
@@ -257,11 +288,19 @@ export class Client {
     const nowMs = performance.now();
     const silentMs = nowMs - this.#channel.lastHeardMs;
     const limitMs = this.#isWelcome ? SILENCE_LIMIT_MS : this.#settings.timeoutMs;
-    if (silentMs > limitMs) {
+    const [oldest] = this.#pending.values();
+    if (oldest !== undefined && this.#isWelcome && nowMs - this.#progressMs > oldest.patienceMs()) {
+      this.#fail(new DrayError("timeout", "the server made no progress with what it was asked for"));
+    } else if (silentMs > limitMs) {
       this.#fail(new DrayError("timeout", `the server has been silent for ${Math.round(silentMs / 1000)} s`));
     } else if (this.#isWelcome && silentMs > PING_AFTER_MS && nowMs - this.#lastPingMs > PING_AFTER_MS) {
       this.#lastPingMs = nowMs;
       this.#channel.send({ type: "ping" });
     }
   }
+}
+
+function peerError(message: Extract<Message, { type: "error" }>): DrayError {
+  const text = message.message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed();
+  return new DrayError(message.code, text, { retryAfterMs: message.retryAfterMs });
 }

@@ -17,8 +17,12 @@ export interface FileReceiver {
   head(head: FileHead): void;
   /** One verified piece, valid only during the call. */
   piece(bytes: Uint8Array): void;
-  /** All announced bytes came and were verified; `chain` is the digest chain over the pieces. */
-  complete(chain: Uint8Array): void;
+  /**
+   * All announced bytes came and were verified.
+   * @param chain the digest chain over the pieces
+   * @param pieceBytes the length of every piece but the last
+   */
+  complete(chain: Uint8Array, pieceBytes: number): void;
 }
 
 /**
@@ -31,6 +35,7 @@ export class FetchReply {
   readonly #chain: DigestChain;
   #expectedBytes: number | undefined;
   #receivedBytes = 0;
+  #pieceBytes = 0;
 
   constructor(digest: DigestKind, receiver: FileReceiver) {
     this.#digest = digest;
@@ -73,7 +78,7 @@ export class FetchReply {
     if (Buffer.compare(message.chain, this.#chain.value) !== 0) {
       throw new DrayError("integrity", "the digest over the whole transfer does not match");
     }
-    this.#receiver.complete(this.#chain.value);
+    this.#receiver.complete(this.#chain.value, this.#pieceBytes);
     return true;
   }
 
@@ -88,12 +93,22 @@ export class FetchReply {
         `the peer sent more than the ${expectedBytes} bytes that it announced`,
       );
     }
+    this.#checkPieceLength(bytes.length, expectedBytes);
     if (!digestMatches(this.#digest, bytes, digest)) {
       throw new DrayError("integrity", `the piece at byte ${this.#receivedBytes} does not match its digest`);
     }
     this.#receivedBytes += bytes.length;
     this.#chain.add(digest);
     this.#receiver.piece(bytes);
+  }
+
+  /** All pieces but the last have one length, so that a digest chain can be computed again from a file. */
+  #checkPieceLength(lengthBytes: number, expectedBytes: number): void {
+    if (this.#receivedBytes === 0) this.#pieceBytes = lengthBytes;
+    const isLast = this.#receivedBytes + lengthBytes === expectedBytes;
+    if (lengthBytes > this.#pieceBytes || (lengthBytes < this.#pieceBytes && !isLast)) {
+      throw new DrayError("protocol", "the peer sent pieces of different lengths");
+    }
   }
 }
 

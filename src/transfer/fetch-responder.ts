@@ -7,7 +7,7 @@ import { parsePath } from "../wire/names.ts";
 import type { FillResult, OutBuffer, Responder } from "./responder.ts";
 
 /** What one DATA message carries at most: large enough for full speed, small enough to lose. */
-export const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 256 * 1024;
 
 export interface FetchOrder {
   path: string;

@@ -1,35 +1,48 @@
 import { DrayError } from "../errors/dray-error.ts";
 
 /**
- * Frames of the dray protocol (docs/PROTOCOL.md, "Frames"): a header of 12 bytes, then the payload.
+ * Frames of the dray protocol (docs/PROTOCOL.md, "Frames"): a header of 16 bytes, then the payload.
  *
- *   0  u32 LE  payload length in bytes
- *   4  u8      type
- *   5  u8      flags, zero
- *   6  u16 LE  reserved, zero
- *   8  u32 LE  request id, zero where a frame belongs to the connection
+ *    0  u32 LE  check: the low half of XXH3-64 over all that follows in the frame
+ *    4  u32 LE  payload length in bytes
+ *    8  u8      type
+ *    9  u8      flags, zero
+ *   10  u16 LE  reserved, zero
+ *   12  u32 LE  request id, zero where a frame belongs to the connection
+ *
+ * The check is there because TCP's is weak: a damaged name in a list or a request would bring the
+ * wrong file as surely as damaged contents.
  */
-export const FRAME_HEADER_BYTES = 12;
+export const FRAME_HEADER_BYTES = 16;
+const CHECKED_FROM = 4;
 
-export function writeFrameHeader(
+/** Completes a frame whose payload lies behind `offset + FRAME_HEADER_BYTES`: writes the header before it. */
+export function sealFrame(
   target: Uint8Array,
   offset: number,
   type: number,
   requestId: number,
   payloadBytes: number,
 ): void {
-  target[offset] = payloadBytes;
-  target[offset + 1] = payloadBytes >>> 8;
-  target[offset + 2] = payloadBytes >>> 16;
-  target[offset + 3] = payloadBytes >>> 24;
-  target[offset + 4] = type;
-  target[offset + 5] = 0;
-  target[offset + 6] = 0;
-  target[offset + 7] = 0;
-  target[offset + 8] = requestId;
-  target[offset + 9] = requestId >>> 8;
-  target[offset + 10] = requestId >>> 16;
-  target[offset + 11] = requestId >>> 24;
+  writeU32(target, offset + 4, payloadBytes);
+  target[offset + 8] = type;
+  target[offset + 9] = 0;
+  target[offset + 10] = 0;
+  target[offset + 11] = 0;
+  writeU32(target, offset + 12, requestId);
+  writeU32(target, offset, checkOf(target, offset, FRAME_HEADER_BYTES + payloadBytes));
+}
+
+function checkOf(bytes: Uint8Array, offset: number, frameBytes: number): number {
+  const checked = bytes.subarray(offset + CHECKED_FROM, offset + frameBytes);
+  return Number(Bun.hash.xxHash3(checked) & 0xffff_ffffn);
+}
+
+function writeU32(bytes: Uint8Array, offset: number, value: number): void {
+  bytes[offset] = value;
+  bytes[offset + 1] = value >>> 8;
+  bytes[offset + 2] = value >>> 16;
+  bytes[offset + 3] = value >>> 24;
 }
 
 function readU32(bytes: Uint8Array, offset: number): number {
@@ -75,7 +88,7 @@ export class FrameDecoder {
     this.#gatheredBytes = 0;
   }
 
-  /** @throws DrayError "protocol" for a header that is malformed or over its limit. */
+  /** @throws DrayError "protocol" for a header that is malformed or over its limit, "integrity" for a wrong check. */
   push(chunk: Uint8Array, onFrame: FrameHandler): void {
     let position = 0;
     while (!this.#stopped && position < chunk.length) {
@@ -87,11 +100,7 @@ export class FrameDecoder {
       if (available < FRAME_HEADER_BYTES) return this.#keep(chunk, position, chunk.length);
       const frameBytes = this.#frameBytes(chunk, position);
       if (available < frameBytes) return this.#keep(chunk, position, chunk.length);
-      onFrame(
-        chunk[position + 4]!,
-        readU32(chunk, position + 8),
-        chunk.subarray(position + FRAME_HEADER_BYTES, position + frameBytes),
-      );
+      handOut(chunk, position, frameBytes, onFrame);
       position += frameBytes;
     }
   }
@@ -109,16 +118,15 @@ export class FrameDecoder {
     this.#keep(chunk, position, end, frameBytes);
     if (this.#gatheredBytes === frameBytes) {
       this.#gatheredBytes = 0;
-      const gathered = this.#gathered;
-      onFrame(gathered[4]!, readU32(gathered, 8), gathered.subarray(FRAME_HEADER_BYTES, frameBytes));
+      handOut(this.#gathered, 0, frameBytes, onFrame);
     }
     return end;
   }
 
   #frameBytes(bytes: Uint8Array, offset: number): number {
-    const type = bytes[offset + 4]!;
-    const payloadBytes = readU32(bytes, offset);
-    if ((bytes[offset + 5]! | bytes[offset + 6]! | bytes[offset + 7]!) !== 0) {
+    const type = bytes[offset + 8]!;
+    const payloadBytes = readU32(bytes, offset + 4);
+    if ((bytes[offset + 9]! | bytes[offset + 10]! | bytes[offset + 11]!) !== 0) {
       throw new DrayError("protocol", "the peer sent bytes that are not a frame of the dray protocol");
     }
     const limitBytes = this.#limitOf(type);
@@ -143,4 +151,16 @@ export class FrameDecoder {
     this.#gathered.set(chunk.subarray(start, end), this.#gatheredBytes);
     this.#gatheredBytes = neededBytes;
   }
+}
+
+/** @throws DrayError "integrity" when the frame was damaged on its way */
+function handOut(bytes: Uint8Array, offset: number, frameBytes: number, onFrame: FrameHandler): void {
+  if (readU32(bytes, offset) !== checkOf(bytes, offset, frameBytes)) {
+    throw new DrayError("integrity", "a message was damaged on its way");
+  }
+  onFrame(
+    bytes[offset + 8]!,
+    readU32(bytes, offset + 12),
+    bytes.subarray(offset + FRAME_HEADER_BYTES, offset + frameBytes),
+  );
 }

@@ -3,7 +3,7 @@ import { type ErrorCode, ERROR_CODES, codeFromWire } from "../errors/codes.ts";
 import { ByteReader, ByteWriter, textFieldBytes } from "./cursor.ts";
 import { type DigestKind, digestBytes, writeDigest } from "./digest.ts";
 import { type ListEntry, readEntries, entriesBytes, writeEntries } from "./entries.ts";
-import { FRAME_HEADER_BYTES, writeFrameHeader } from "./frame.ts";
+import { FRAME_HEADER_BYTES, sealFrame } from "./frame.ts";
 
 /** The messages of the dray protocol, version 1. docs/PROTOCOL.md describes them byte by byte. */
 
@@ -129,8 +129,8 @@ export function writeMessage(
       `a message "${message.type}" of ${payloadBytes} bytes is over its limit of ${frame.maxBytes}`,
     );
   }
-  writeFrameHeader(target, offset, frame.number, requestId, payloadBytes);
   writePayload(message, new ByteWriter(target, offset + FRAME_HEADER_BYTES));
+  sealFrame(target, offset, frame.number, requestId, payloadBytes);
   return offset + FRAME_HEADER_BYTES + payloadBytes;
 }
 
@@ -153,8 +153,8 @@ export function sealDataFrame(
 ): Uint8Array {
   const width = digestBytes(kind);
   const start = offset + FRAME_HEADER_BYTES;
-  writeFrameHeader(target, offset, FRAMES.data.number, requestId, width + pieceBytes);
   writeDigest(kind, target.subarray(start + width, start + width + pieceBytes), target, start);
+  sealFrame(target, offset, FRAMES.data.number, requestId, width + pieceBytes);
   return target.subarray(start, start + width);
 }
 
