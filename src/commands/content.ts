@@ -14,8 +14,9 @@ async function runContent(options: ContentOptions, io: CommandIo): Promise<numbe
   const root = openRoot(options.directory);
   const { bind: address, port, maxConnections } = options;
   const server = new Server({ address, port, maxConnections }, contentService(root, AGENT), io.log);
+  const ended = onShutdown(options.graceMs, () => server.stop());
   await announce(server, options.json, io, `everybody who can reach it can read ${options.directory}`);
-  return onShutdown(options.graceMs, () => server.stop());
+  return ended;
 }
 
 function openRoot(directory: string): ContainedRoot {

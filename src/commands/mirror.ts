@@ -12,9 +12,11 @@ export const mirrorCommand = defineDrayCommand({ table: mirrorTable, run: runMir
 async function runMirror(options: MirrorOptions, io: CommandIo): Promise<number> {
   const broken = Promise.withResolvers<never>();
   const settings = { ...options, address: options.bind, agent: AGENT, threadUrl: THREAD_URL };
-  const daemon = await MirrorDaemon.start(settings, io.log, (error: DrayError) => broken.reject(error));
+  const starting = MirrorDaemon.start(settings, io.log, (error: DrayError) => broken.reject(error));
+  const ended = onShutdown(options.graceMs, async () => (await starting).finish());
+  const daemon = await starting;
   await announce(daemon, options.json, io, `everybody who can reach it can have files pulled to here`);
-  const exitCode = await Promise.race([onShutdown(options.graceMs, () => daemon.finish()), broken.promise]);
+  const exitCode = await Promise.race([ended, broken.promise]);
   await daemon.close();
   return exitCode;
 }

@@ -39,6 +39,7 @@ export class ContainedRoot {
   readonly #open = new Map<string, OpenDirectory>();
   readonly #root: OpenDirectory;
   #newestKey = "";
+  #isClosed = false;
 
   /**
    * @param rootPath an existing directory; the root itself may be a link, since its owner named it
@@ -54,6 +55,7 @@ export class ContainedRoot {
    * @throws a system error: ENOENT, ENOTDIR (also for a symbolic link), EACCES…
    */
   hold(components: readonly string[], create = false): ContainedDirectory {
+    if (this.#isClosed) throw new DrayError("internal", "the root is closed");
     const directory = this.#find(components, create);
     directory.holders++;
     return directory;
@@ -69,6 +71,7 @@ export class ContainedRoot {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.forget();
     this.#root.retire();
   }
@@ -130,7 +133,7 @@ export class ContainedRoot {
 class OpenDirectory implements ContainedDirectory {
   readonly path: string;
   readonly shownPath: string;
-  readonly #descriptor: number | undefined;
+  #descriptor: number | undefined;
   #retired = false;
   holders = 0;
 
@@ -155,7 +158,9 @@ class OpenDirectory implements ContainedDirectory {
   }
 
   #closeIfUnused(): void {
-    if (this.#retired && this.holders === 0 && this.#descriptor !== undefined) fs.closeSync(this.#descriptor);
+    if (!this.#retired || this.holders > 0 || this.#descriptor === undefined) return;
+    fs.closeSync(this.#descriptor);
+    this.#descriptor = undefined;
   }
 }
 

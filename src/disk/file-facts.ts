@@ -25,12 +25,17 @@ export function factsOf(stats: fs.Stats): FileFacts {
           ? "symlink"
           : "special",
     sizeBytes: stats.isFile() ? stats.size : 0,
-    mtimeUs: Math.round(stats.mtimeMs * 1000),
+    mtimeUs: microseconds(stats.mtimeMs),
     mode: stats.mode & 0o7777,
     ctimeMs: stats.ctimeMs,
     inode: stats.ino,
     device: stats.dev,
   };
+}
+
+/** Times beyond the year 2255 are taken for that: a double holds no more whole microseconds. */
+function microseconds(timeMs: number): number {
+  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, Math.round(timeMs * 1000)));
 }
 
 /** Facts of one entry, links not followed; undefined if there is none. */

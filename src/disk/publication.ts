@@ -93,7 +93,8 @@ export class Publication {
       );
     }
     if (settings.executable) fs.fchmodSync(this.#descriptor, executableMode(stats.mode));
-    const seconds = settings.mtimeUs / 1e6;
+    // As text: Node's tradition takes a negative number for "now".
+    const seconds = String(settings.mtimeUs / 1e6);
     fs.futimesSync(this.#descriptor, seconds, seconds);
     if (settings.sync) fs.fsyncSync(this.#descriptor);
     this.#close();

@@ -119,12 +119,17 @@ function foreignNames(path: string): { readable: string[]; unnameable: string[] 
   return { readable, unnameable };
 }
 
-/** Bytes above ASCII as \xNN: readable, unique, and valid text. */
+/** Bytes above ASCII as \xNN and the backslash doubled: readable, unique, and valid text. */
 function escapeBytes(raw: Buffer): string {
   let text = "";
-  for (const byte of raw) text += byte < 0x80 ? String.fromCharCode(byte) : `\\x${byte.toString(16)}`;
+  for (const byte of raw) {
+    if (byte === BACKSLASH) text += "\\\\";
+    else text += byte < 0x80 ? String.fromCharCode(byte) : `\\x${byte.toString(16)}`;
+  }
   return text;
 }
+
+const BACKSLASH = 0x5c;
 
 function shortened(path: string): string {
   return `${path.slice(0, 200)}… (${Buffer.byteLength(path)} bytes)`;

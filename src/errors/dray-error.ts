@@ -52,7 +52,7 @@ export function isNotFound(error: unknown): boolean {
 /** `ENOENT` and its kin, if the thrown thing carries one. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
-  return typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined;
+  return typeof error.code === "string" && /^E[A-Z0-9_]+$/.test(error.code) ? error.code : undefined;
 }
 
 const SYSTEM_ERRORS: Record<string, { code: ErrorCode; text: string }> = {

@@ -39,8 +39,9 @@ const MIN_FEED_CAPACITY = 64;
  * (seed 000, "Shared Queue"). Pure: told what happened, it says what to do.
  *
  * Fair between feeds (one feed is one source of one order): lanes go round the feeds, and no feed
- * holds more than its share of them, rounded up, so a slow source keeps the others' lanes free. A
- * lane with a batch of small files is given the next one ahead of time, to keep its connection busy.
+ * is given more than its share of them, rounded up, so a slow source keeps the others' lanes free. A
+ * lane with a batch of small files is given the next one ahead of time, to keep its connection busy,
+ * but only while its feed is within its share: one that is above it has to let lanes go.
  */
 export class WorkQueue<Item extends QueuedItem> {
   readonly #lanes: Lane[];
@@ -129,10 +130,9 @@ export class WorkQueue<Item extends QueuedItem> {
 
   /** The first feed in turn that has work and is under its share; it goes to the end of the line. */
   #nextFeed(): Feed<Item> | undefined {
-    const laneShare = Math.ceil(this.#lanes.length / this.#turn.length);
     const index = this.#turn.findIndex((id) => {
       const feed = this.#feed(id);
-      return waiting(feed) > 0 && this.#lanesOf(id) < laneShare;
+      return waiting(feed) > 0 && this.#lanesOf(id) < this.#laneShare;
     });
     if (index < 0) return undefined;
     const [id] = this.#turn.splice(index, 1);
@@ -144,7 +144,12 @@ export class WorkQueue<Item extends QueuedItem> {
     if (lane.feedId === undefined || lane.assignedBytes.length !== 1) return undefined;
     if (lane.assignedBytes[0]! > BATCH_BYTES) return undefined;
     const feed = this.#feeds.get(lane.feedId);
-    return feed !== undefined && !feed.isDelayed && waiting(feed) > 0 ? feed : undefined;
+    if (feed === undefined || feed.isDelayed || waiting(feed) === 0) return undefined;
+    return this.#lanesOf(feed.id) <= this.#laneShare ? feed : undefined;
+  }
+
+  get #laneShare(): number {
+    return Math.ceil(this.#lanes.length / this.#turn.length);
   }
 
   #lanesOf(feedId: string): number {

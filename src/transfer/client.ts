@@ -136,7 +136,7 @@ export class Client {
 
   /** Asks for a file or a part of it; the answer goes to the receiver. Settles when it is complete. */
   fetch(request: FetchRequest, receiver: FileReceiver): Promise<void> {
-    const reply = new FetchReply(request.digest, receiver);
+    const reply = new FetchReply(request.digest, request, receiver);
     const patienceMs = (): number => request.delayMs + SILENCE_LIMIT_MS;
     return this.#request({ type: "fetch", ...request }, patienceMs, (message) => reply.take(message));
   }

@@ -12,6 +12,12 @@ export interface FileHead {
   lengthBytes: number;
 }
 
+/** What was asked for; it may reach beyond the file's end. */
+export interface RequestedRange {
+  offset: number;
+  length: number;
+}
+
 /** Takes the pieces of one file in order. Every call may throw: the fetch then fails with that error. */
 export interface FileReceiver {
   head(head: FileHead): void;
@@ -31,14 +37,16 @@ export interface FileReceiver {
  */
 export class FetchReply {
   readonly #digest: DigestKind;
+  readonly #range: RequestedRange;
   readonly #receiver: FileReceiver;
   readonly #chain: DigestChain;
   #expectedBytes: number | undefined;
   #receivedBytes = 0;
   #pieceBytes = 0;
 
-  constructor(digest: DigestKind, receiver: FileReceiver) {
+  constructor(digest: DigestKind, range: RequestedRange, receiver: FileReceiver) {
     this.#digest = digest;
+    this.#range = range;
     this.#receiver = receiver;
     this.#chain = new DigestChain(digest);
   }
@@ -58,8 +66,12 @@ export class FetchReply {
       if (this.#expectedBytes !== undefined) throw outOfPlace("file");
       this.#expectedBytes = message.length;
       const { size, mtimeUs, mode, offset, length } = message;
-      if (offset + length > size)
-        throw new DrayError("protocol", "the peer announced a range beyond the file's end");
+      if (
+        offset !== Math.min(this.#range.offset, size) ||
+        length !== Math.min(this.#range.length, size - offset)
+      ) {
+        throw new DrayError("protocol", "the peer sends another range of the file than it was asked for");
+      }
       this.#receiver.head({ sizeBytes: size, mtimeUs, mode, offset, lengthBytes: length });
       return false;
     }

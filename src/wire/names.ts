@@ -51,14 +51,23 @@ function problemOf(path: string): string | undefined {
 export function windowsProblem(component: string): string | undefined {
   if (/[<>:"\\|?*]/.test(component)) return "holds a character that Windows reserves";
   if ([...component].some((character) => character < " ")) return "holds a control character";
+  if (component === "") return "is empty";
   if (/[. ]$/.test(component)) return "ends in a dot or a space";
-  if (/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(component)) return "is a device name on Windows";
+  if (/^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]|conin\$|conout\$) *(\.|$)/i.test(component))
+    return "is a device name on Windows";
   return undefined;
 }
 
+/** What JSON leaves as it is and a terminal may obey: DEL, C1, line separators, bidirectional controls. */
+const STEERING = /[\u007f-\u009f\u2028\u2029\p{Bidi_Control}]/gu;
+
 /** A name for messages: quoted, control characters escaped, cut to a readable length. */
 export function quoteName(name: string): string {
-  return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
+  const quoted = JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
+  return quoted.replace(
+    STEERING,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Whether `path` is `base` or lies below it, by whole components: `docs` holds `docs/a`, never `docs2`. */
