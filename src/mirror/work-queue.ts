@@ -41,7 +41,7 @@ const MIN_FEED_CAPACITY = 64;
  * Fair between feeds (one feed is one source of one order): lanes go round the feeds, and no feed
  * is given more than its share of them, rounded up, so a slow source keeps the others' lanes free. A
  * lane with a batch of small files is given the next one ahead of time, to keep its connection busy,
- * but only while its feed is within its share: one that is above it has to let lanes go.
+ * but only while no other feed wants a lane, and its own is not above its share.
  */
 export class WorkQueue<Item extends QueuedItem> {
   readonly #lanes: Lane[];
@@ -130,10 +130,7 @@ export class WorkQueue<Item extends QueuedItem> {
 
   /** The first feed in turn that has work and is under its share; it goes to the end of the line. */
   #nextFeed(): Feed<Item> | undefined {
-    const index = this.#turn.findIndex((id) => {
-      const feed = this.#feed(id);
-      return waiting(feed) > 0 && this.#lanesOf(id) < this.#laneShare;
-    });
+    const index = this.#turn.findIndex((id) => this.#isUnderShare(this.#feed(id)));
     if (index < 0) return undefined;
     const [id] = this.#turn.splice(index, 1);
     this.#turn.push(id!);
@@ -145,7 +142,13 @@ export class WorkQueue<Item extends QueuedItem> {
     if (lane.assignedBytes[0]! > BATCH_BYTES) return undefined;
     const feed = this.#feeds.get(lane.feedId);
     if (feed === undefined || feed.isDelayed || waiting(feed) === 0) return undefined;
-    return this.#lanesOf(feed.id) <= this.#laneShare ? feed : undefined;
+    const isOtherStarved = this.#turn.some((id) => id !== feed.id && this.#isUnderShare(this.#feed(id)));
+    return isOtherStarved || this.#lanesOf(feed.id) > this.#laneShare ? undefined : feed;
+  }
+
+  /** Whether the feed has work and may take another lane. */
+  #isUnderShare(feed: Feed<Item>): boolean {
+    return waiting(feed) > 0 && this.#lanesOf(feed.id) < this.#laneShare;
   }
 
   get #laneShare(): number {

@@ -15,7 +15,8 @@ export function contentService(root: ContainedRoot, agent: string): Services {
     capabilities: CAPABILITY.content,
     agent,
     respond: (request: Message, requestId: number): Responder | undefined => {
-      if (performance.now() - forgottenMs > DIRECTORIES_FRESH_MS) {
+      // A list that goes by a directory's old descriptor would be complete and wrong.
+      if (request.type === "list" || performance.now() - forgottenMs > DIRECTORIES_FRESH_MS) {
         forgottenMs = performance.now();
         root.forget();
       }

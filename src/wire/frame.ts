@@ -99,7 +99,7 @@ export class FrameDecoder {
       const available = chunk.length - position;
       if (available < FRAME_HEADER_BYTES) return this.#keep(chunk, position, chunk.length);
       const frameBytes = this.#frameBytes(chunk, position);
-      if (available < frameBytes) return this.#keep(chunk, position, chunk.length);
+      if (available < frameBytes) return this.#keep(chunk, position, chunk.length, frameBytes);
       handOut(chunk, position, frameBytes, onFrame);
       position += frameBytes;
     }
