@@ -20,6 +20,8 @@ interface Feed<Item> {
   head: number;
   /** Assignments that are not done. */
   running: number;
+  /** Lanes that work for it. */
+  lanes: number;
 }
 
 interface Lane {
@@ -57,7 +59,15 @@ export class WorkQueue<Item extends QueuedItem> {
   }
 
   open(feedId: string, isDelayed: boolean): void {
-    this.#feeds.set(feedId, { id: feedId, isDelayed, isClosed: false, items: [], head: 0, running: 0 });
+    this.#feeds.set(feedId, {
+      id: feedId,
+      isDelayed,
+      isClosed: false,
+      items: [],
+      head: 0,
+      running: 0,
+      lanes: 0,
+    });
     this.#turn.push(feedId);
   }
 
@@ -103,7 +113,9 @@ export class WorkQueue<Item extends QueuedItem> {
     state.assignedBytes.shift();
     const feed = state.feedId === undefined ? undefined : this.#feeds.get(state.feedId);
     if (feed !== undefined) feed.running--;
-    if (state.assignedBytes.length === 0) state.feedId = undefined;
+    if (state.assignedBytes.length > 0) return;
+    state.feedId = undefined;
+    if (feed !== undefined) feed.lanes--;
   }
 
   /** What the lanes are to do now. To be called after every change. */
@@ -143,24 +155,21 @@ export class WorkQueue<Item extends QueuedItem> {
     const feed = this.#feeds.get(lane.feedId);
     if (feed === undefined || feed.isDelayed || waiting(feed) === 0) return undefined;
     const isOtherStarved = this.#turn.some((id) => id !== feed.id && this.#isUnderShare(this.#feed(id)));
-    return isOtherStarved || this.#lanesOf(feed.id) > this.#laneShare ? undefined : feed;
+    return isOtherStarved || feed.lanes > this.#laneShare ? undefined : feed;
   }
 
   /** Whether the feed has work and may take another lane. */
   #isUnderShare(feed: Feed<Item>): boolean {
-    return waiting(feed) > 0 && this.#lanesOf(feed.id) < this.#laneShare;
+    return waiting(feed) > 0 && feed.lanes < this.#laneShare;
   }
 
   get #laneShare(): number {
     return Math.ceil(this.#lanes.length / this.#turn.length);
   }
 
-  #lanesOf(feedId: string): number {
-    return this.#lanes.filter((lane) => lane.feedId === feedId).length;
-  }
-
   #assignTo(lane: number, feed: Feed<Item>): Assignment<Item> {
     const { items, bytes } = this.#takeBatch(feed);
+    if (this.#lanes[lane]!.feedId === undefined) feed.lanes++;
     this.#lanes[lane]!.feedId = feed.id;
     this.#lanes[lane]!.assignedBytes.push(bytes);
     feed.running++;
