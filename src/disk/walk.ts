@@ -10,8 +10,8 @@ import { isTempName } from "./publication.ts";
  * Everything at and below a path, directories before what is in them, one entry at a time: memory
  * grows with the largest directories on the way down, never with the tree.
  *
- * Temp files of publications are left out. What may not be read is an entry of its own kind, so
- * that a listing never silently lacks something.
+ * What may not be read, and the temp files of publications, are entries of kinds of their own, so that
+ * a listing never silently lacks something.
  *
  * @throws DrayError "not-found" (or a system error) at the first step when the path itself is not there
  */
@@ -76,7 +76,6 @@ function entriesOf(
   }
   using held = directory;
   for (const name of names) {
-    if (isTempName(name)) continue;
     const path = prefix + name;
     if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
       entries.push(plainEntry("unnameable", shortened(path)));
@@ -96,7 +95,9 @@ function entriesOf(
 function entryAt(at: string, path: string): ListEntry | undefined {
   const facts = factsAt(at);
   if (facts === undefined) return undefined;
-  return { kind: facts.kind, path, size: facts.sizeBytes, mtimeUs: facts.mtimeUs, mode: facts.mode };
+  const kind =
+    facts.kind === "file" && isTempName(path.slice(path.lastIndexOf("/") + 1)) ? "unfinished" : facts.kind;
+  return { kind, path, size: facts.sizeBytes, mtimeUs: facts.mtimeUs, mode: facts.mode };
 }
 
 function plainEntry(kind: "unreadable" | "unnameable", path: string): ListEntry {

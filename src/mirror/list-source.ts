@@ -43,11 +43,21 @@ export async function listSource(
     client.require(CAPABILITY.content, "files");
     sink.connected();
     const path = wanted.length === 0 ? "." : wanted.join("/");
-    await client.list(path, LIST_CREDIT, (entries) => sink.items(sift(entries, wanted, sink)));
+    await client.list(path, LIST_CREDIT, (entries) => {
+      refuseUnlessMirrorable(entries[0], path);
+      return sink.items(sift(entries, wanted, sink));
+    });
   } finally {
     signal.removeEventListener("abort", stop);
     client.close();
   }
+}
+
+/** What is skipped inside a directory cannot be skipped when it is all that was asked for. */
+function refuseUnlessMirrorable(first: ListEntry | undefined, path: string): void {
+  if (first?.path !== path) return;
+  if (first.kind === "symlink") throw new DrayError("refused", "it is a symbolic link");
+  if (first.kind === "special") throw new DrayError("refused", "it is neither a file nor a directory");
 }
 
 /** The entries that are to be mirrored; the others are told to the sink. */
@@ -57,11 +67,12 @@ function sift(entries: readonly ListEntry[], wanted: readonly string[], sink: Li
     const { kind, path } = entry;
     if (kind === "symlink") sink.skipped(path, "a symbolic link");
     else if (kind === "special") sink.skipped(path, "neither a file nor a directory");
+    else if (kind === "unfinished") sink.skipped(path, "its name is reserved for unfinished files");
     else if (kind === "unreadable") sink.failed(path, "refused", "the source may not read it");
     else if (kind === "unnameable")
       sink.failed(path, "name", "its name cannot be carried: not UTF-8, or too long");
     else {
-      const problem = problemOf(path, wanted);
+      const problem = problemOf(entry, wanted);
       if (problem !== undefined) sink.failed(path, problem.code, problem.message);
       else items.push({ kind, path, sizeBytes: entry.size, mtimeUs: entry.mtimeUs, mode: entry.mode });
     }
@@ -70,12 +81,12 @@ function sift(entries: readonly ListEntry[], wanted: readonly string[], sink: Li
 }
 
 /** Why a listed name is not to be used: a source may be hostile. */
-function problemOf(path: string, wanted: readonly string[]): DrayError | undefined {
+function problemOf({ kind, path }: ListEntry, wanted: readonly string[]): DrayError | undefined {
   try {
     const components = parseListedName(path);
     if (!isWithin(components, wanted))
       return new DrayError("name", "the source listed it without being asked for it");
-    if (components.some(isTempName))
+    if (kind === "file" && isTempName(components.at(-1)!))
       return new DrayError("name", "the name is reserved for unfinished files");
     return undefined;
   } catch (error) {

@@ -2,7 +2,7 @@ import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { type Backoff } from "../net/backoff.ts";
 import { type DialTarget, dial, withRetry } from "../net/dial.ts";
 import type { DigestKind } from "../wire/digest.ts";
-import type { ListEntry } from "../wire/entries.ts";
+import type { EntryKind, ListEntry } from "../wire/entries.ts";
 import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, type CAPABILITY } from "../wire/messages.ts";
 import { Channel } from "./channel.ts";
 import { FetchReply, type FileReceiver } from "./fetch-reply.ts";
@@ -48,6 +48,8 @@ export interface ListCounts {
   directories: number;
   others: number;
 }
+
+const COUNTED_AS: Partial<Record<EntryKind, keyof ListCounts>> = { file: "files", directory: "directories" };
 
 /** One connection to a server that speaks the dray protocol. Requests are pipelined. */
 export class Client {
@@ -152,17 +154,16 @@ export class Client {
     credit: number,
     entries: (batch: ListEntry[]) => Promise<void> | void,
   ): Promise<ListCounts> {
-    let received = 0;
+    const received: ListCounts = { files: 0, directories: 0, others: 0 };
     let owed = credit;
     const patienceMs = (): number => (owed > 0 ? SILENCE_LIMIT_MS : Number.POSITIVE_INFINITY);
     let taken: Promise<void> = Promise.resolve();
-    let counts: ListCounts | undefined;
     const requestId = this.#nextRequestId;
     const listed = this.#request({ type: "list", path, credit }, patienceMs, (message) => {
       if (message.type === "entries") {
         if (--owed < 0)
           throw new DrayError("protocol", "the peer sent more of the list than it was asked for");
-        received += message.entries.length;
+        for (const { kind } of message.entries) received[COUNTED_AS[kind] ?? "others"]++;
         taken = taken
           .then(async () => {
             await entries(message.entries);
@@ -175,13 +176,11 @@ export class Client {
       }
       if (message.type !== "listed")
         throw new DrayError("protocol", `the peer sent "${message.type}" inside a list`);
-      if (message.files + message.directories + message.others !== received) {
-        throw new DrayError(
-          "protocol",
-          `the list is incomplete: ${received} entries came of those announced`,
-        );
-      }
-      counts = { files: message.files, directories: message.directories, others: message.others };
+      const isComplete = (["files", "directories", "others"] as const).every(
+        (count) => message[count] === received[count],
+      );
+      if (!isComplete)
+        throw new DrayError("protocol", "the list is incomplete: its end counts other entries than came");
       return true;
     });
     try {
@@ -189,7 +188,7 @@ export class Client {
     } finally {
       await taken; // what did arrive is taken before the list ends, in success and in failure
     }
-    return counts!;
+    return received;
   }
 
   /** Gives an order and follows it: every event's JSON until `isLast` says so. */

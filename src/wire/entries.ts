@@ -4,9 +4,18 @@ import { type ByteReader, type ByteWriter, textFieldBytes } from "./cursor.ts";
 /**
  * - `symlink`, `special` (fifo, socket, device): there, but nothing that is transferred
  * - `unreadable`: the server may not look at it; a directory of this kind was not descended into
+ * - `unfinished`: a file whose name is one of those that a running dray gives to files that are not whole yet
  * - `unnameable`: its name is not UTF-8; `path` shows it with the foreign bytes escaped
  */
-export const ENTRY_KINDS = ["file", "directory", "symlink", "special", "unreadable", "unnameable"] as const;
+export const ENTRY_KINDS = [
+  "file",
+  "directory",
+  "symlink",
+  "special",
+  "unreadable",
+  "unnameable",
+  "unfinished",
+] as const;
 export type EntryKind = (typeof ENTRY_KINDS)[number];
 
 /** One thing in a listing. */
