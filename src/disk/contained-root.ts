@@ -52,7 +52,8 @@ export class ContainedRoot {
   /**
    * The directory at `components`, held open until it is disposed of.
    * @param create makes the directories that are missing
-   * @throws a system error: ENOENT, ENOTDIR (also for a symbolic link), EACCES…
+   * @throws DrayError "refused" for a symbolic link or something else in the way, "not-found"; a system error:
+   *   ENOENT, EACCES…
    */
   hold(components: readonly string[], create = false): ContainedDirectory {
     if (this.#isClosed) throw new DrayError("internal", "the root is closed");

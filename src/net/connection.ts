@@ -82,7 +82,8 @@ export class Connection {
     this.#flushQueued = true;
     queueMicrotask(() => {
       this.#flushQueued = false;
-      this.#flush();
+      // Whoever found bytes pending in this tick waits for a `drain` that the system will not send.
+      this.onDrain();
     });
   }
 
@@ -112,7 +113,7 @@ export class Connection {
       const room =
         keptBytes + addedBytes <= this.#pending.length
           ? this.#pending
-          : new Uint8Array(Math.max(1024, keptBytes + addedBytes));
+          : new Uint8Array(Math.max(1024, 2 * keptBytes, keptBytes + addedBytes));
       room.set(this.#pending.subarray(this.#pendingStart, this.#pendingEnd));
       this.#pending = room;
       this.#pendingStart = 0;

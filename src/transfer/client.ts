@@ -171,7 +171,10 @@ export class Client {
             this.#progressMs = performance.now();
             if (this.isOpen) this.#channel.send({ type: "more", credit: 1 }, requestId);
           })
-          .catch((error: unknown) => this.#failRequest(requestId, error));
+          .catch((error: unknown) => {
+            if (this.#pending.has(requestId)) this.#drained.add(requestId);
+            this.#failRequest(requestId, error);
+          });
         return false;
       }
       if (message.type !== "listed")

@@ -21,6 +21,8 @@ const HANDSHAKE_LIMIT_MS = 10_000;
 const STALL_LIMIT_MS = 60_000;
 /** How long a connection may be without any request. */
 const IDLE_LIMIT_MS = 300_000;
+/** How many connections may be told at the same time that there is no room; more are just closed. */
+const MAX_REFUSED = 64;
 const SWEEP_INTERVAL_MS = 1_000;
 const BUSY_RETRY_AFTER_MS = 1_000;
 
@@ -30,6 +32,8 @@ export class Server {
   readonly #log: ServerLog;
   readonly #maxConnections: number;
   readonly #sessions = new Set<Session>();
+  /** Those that are only being told that there is no room. */
+  readonly #refused = new Set<Session>();
   readonly #listener: Listener;
   readonly #sweep: Timer;
   #allClosed: (() => void) | undefined;
@@ -73,15 +77,16 @@ export class Server {
     const session = new Session(connection, this.#services, {
       closed: (closed, error) => this.#closed(closed, error),
     });
-    this.#sessions.add(session);
     if (this.#isStopping) return session.destroy();
-    if (this.#sessions.size > this.#maxConnections) {
-      const limit = `this server already has its ${this.#maxConnections} connections`;
-      session.refuse(new DrayError("busy", limit, { retryAfterMs: BUSY_RETRY_AFTER_MS }));
-    }
+    if (this.#sessions.size < this.#maxConnections) return void this.#sessions.add(session);
+    if (this.#refused.size >= MAX_REFUSED) return session.destroy();
+    this.#refused.add(session);
+    const limit = `this server already has its ${this.#maxConnections} connections`;
+    session.refuse(new DrayError("busy", limit, { retryAfterMs: BUSY_RETRY_AFTER_MS }));
   }
 
   #closed(session: Session, error: DrayError | undefined): void {
+    this.#refused.delete(session);
     this.#sessions.delete(session);
     if (error?.code === "protocol" || error?.code === "internal")
       this.#log.warn(`${session.peer}: ${error.message}`);

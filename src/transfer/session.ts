@@ -29,6 +29,10 @@ const TURN_BYTES = 4 * 1024 * 1024;
 /** Holds one batch of a list, or two pieces of a file with their frames. */
 const OUT_BUFFER_BYTES = 560 * 1024;
 const MAX_ERROR_CHARACTERS = 2_000;
+/** What may wait for a client that goes on asking a server that is shutting down. */
+const MAX_PENDING_ERRORS_BYTES = 64 * 1024;
+/** A timer takes no more; a longer wait is taken up again when it ends. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One write buffer for all sessions of a thread: it is full only between two lines of one function. */
 const shared = new OutBuffer(OUT_BUFFER_BYTES);
@@ -80,9 +84,13 @@ export class Session {
     return this.#queue.length > 0;
   }
 
-  /** When anything last moved on this connection, on the clock of performance.now(). */
+  /**
+   * When the client last did its part, on the clock of performance.now(): took bytes, if some wait for
+   * it, or said or took anything.
+   */
   get lastActiveMs(): number {
-    return Math.max(this.#channel.lastHeardMs, this.#channel.connection.lastTakenMs);
+    const { lastTakenMs } = this.#channel.connection;
+    return this.isBlocked ? lastTakenMs : Math.max(this.#channel.lastHeardMs, lastTakenMs);
   }
 
   /** Whether bytes wait for the client to take them. */
@@ -119,9 +127,14 @@ export class Session {
     if (this.#queue.length >= MAX_REQUESTS) {
       throw new DrayError("protocol", `the peer has more than ${MAX_REQUESTS} requests under way`);
     }
-    if (this.#isEnding)
-      return this.#sendError(new DrayError("interrupted", "the server is shutting down"), requestId);
+    if (this.#isEnding) return this.#turnAway(requestId);
     this.#enqueue(message, requestId);
+  }
+
+  #turnAway(requestId: number): void {
+    const error = new DrayError("closed", "the server is shutting down");
+    if (this.#channel.connection.pendingBytes > MAX_PENDING_ERRORS_BYTES) this.destroy(error);
+    else this.#sendError(error, requestId);
   }
 
   #enqueue(message: Message, requestId: number): void {
@@ -212,7 +225,7 @@ export class Session {
 
   #wakeIn(delayMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#pump(), Math.ceil(delayMs));
+    this.#timer = setTimeout(() => this.#pump(), Math.min(Math.ceil(delayMs), MAX_TIMER_MS));
   }
 
   #queueTurn(): void {
