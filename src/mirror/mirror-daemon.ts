@@ -303,13 +303,16 @@ export class MirrorDaemon {
     const { order, run } = feed;
     order.run.received(done.receivedBytes);
     run.bytesUnderWay -= receivedBytes;
+    let publishedFiles = 0;
     let publishedBytes = 0;
     for (const [index, item] of items.entries()) {
       const outcome = done.outcomes[index]!;
       order.run.settled(run, item.path, outcome);
-      if (outcome.kind === "fetched") publishedBytes += outcome.sizeBytes;
+      if (outcome.kind !== "fetched") continue;
+      publishedFiles++;
+      publishedBytes += outcome.sizeBytes;
     }
-    this.#syncer?.published(publishedBytes, performance.now());
+    if (publishedFiles > 0) this.#syncer?.published(publishedBytes, performance.now());
     if (done.unreachable !== undefined) {
       this.#giveUp(feed, new DrayError(done.unreachable.code, done.unreachable.message));
     }
