@@ -57,6 +57,8 @@ export async function listSource(
 function refuseUnlessMirrorable(first: ListEntry | undefined, path: string): void {
   if (first?.path !== path) return;
   if (first.kind === "symlink") throw new DrayError("refused", "it is a symbolic link");
+  if (first.kind === "unfinished")
+    throw new DrayError("refused", "its name is reserved for unfinished files");
   if (first.kind === "special") throw new DrayError("refused", "it is neither a file nor a directory");
 }
 

@@ -1,7 +1,8 @@
 import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { DrayError, withContext } from "../errors/dray-error.ts";
+import { z } from "zod";
+import { DrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import type { DistrustedSpan } from "./job.ts";
 
@@ -9,15 +10,16 @@ import type { DistrustedSpan } from "./job.ts";
 export const STATE_DIRECTORY = ".dray";
 
 /** What is known about writes that may not have reached the disk. */
-interface SyncRecord {
+const syncRecordSchema = z.strictObject({
   /** Which boot of the machine wrote this. */
-  bootId: string;
+  bootId: z.string(),
   /** Since when there are writes that no sync covers; absent at a clean point. */
-  unsyncedSinceMs?: number;
-  distrusted?: DistrustedSpan;
+  unsyncedSinceMs: z.number().optional(),
+  distrusted: z.strictObject({ fromMs: z.number(), untilMs: z.number() }).optional(),
   /** False while a daemon runs: then its temp files may be left behind. */
-  isStopped: boolean;
-}
+  isStopped: z.boolean(),
+});
+type SyncRecord = z.infer<typeof syncRecordSchema>;
 
 /** File times and the clock may differ by a tick of the kernel's coarse clock. */
 const CLOCK_SLACK_MS = 2_000;
@@ -84,16 +86,11 @@ export class StateDirectory {
   }
 
   #read(): SyncRecord | undefined {
-    let text: string;
     try {
-      text = fs.readFileSync(this.#recordPath, "utf8");
-    } catch {
-      return undefined; // a new mirror
-    }
-    try {
-      return JSON.parse(text) as SyncRecord;
-    } catch {
-      // Damaged by the crash itself: then nothing that is older than now is trusted.
+      return syncRecordSchema.parse(JSON.parse(fs.readFileSync(this.#recordPath, "utf8")));
+    } catch (error) {
+      if (systemErrorCode(error) === "ENOENT") return undefined; // a new mirror
+      // Damaged by the crash itself, or unreadable: then nothing that is older than now is trusted.
       return { bootId: "", unsyncedSinceMs: 0, isStopped: false };
     }
   }

@@ -29,8 +29,6 @@ const TURN_BYTES = 4 * 1024 * 1024;
 /** Holds one batch of a list, or two pieces of a file with their frames. */
 const OUT_BUFFER_BYTES = 560 * 1024;
 const MAX_ERROR_CHARACTERS = 2_000;
-/** What may wait for a client that goes on asking a server that is shutting down. */
-const MAX_PENDING_ERRORS_BYTES = 64 * 1024;
 /** A timer takes no more; a longer wait is taken up again when it ends. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -56,6 +54,9 @@ export class Session {
   #isEnding = false;
   #timer: Timer | undefined;
   #turnQueued = false;
+  #pumpQueued = false;
+  /** Requests that came while the server was shutting down. */
+  #turnedAway = 0;
 
   constructor(connection: Connection, services: Services, events: SessionEvents) {
     this.#services = services;
@@ -120,7 +121,6 @@ export class Session {
       this.#queue.find((request) => request.requestId === requestId)?.responder.more?.(message.credit);
       return this.#pump();
     }
-    if (message.type === "error") return this.#channel.connection.finish();
     if (message.type === "hello" || requestId === 0) {
       throw new DrayError("protocol", `the peer sent "${message.type}" where it has no place`);
     }
@@ -133,7 +133,7 @@ export class Session {
 
   #turnAway(requestId: number): void {
     const error = new DrayError("closed", "the server is shutting down");
-    if (this.#channel.connection.pendingBytes > MAX_PENDING_ERRORS_BYTES) this.destroy(error);
+    if (++this.#turnedAway > MAX_REQUESTS) this.destroy(error);
     else this.#sendError(error, requestId);
   }
 
@@ -141,7 +141,17 @@ export class Session {
     const delayMs = message.type === "fetch" ? message.delayMs : 0;
     const startsAtMs = performance.now() + delayMs;
     this.#queue.push({ requestId, startsAtMs, responder: this.#responderFor(message, requestId) });
-    this.#pump();
+    this.#pumpSoon();
+  }
+
+  /** Requests that come together are answered together: many small files leave in one write. */
+  #pumpSoon(): void {
+    if (this.#pumpQueued) return;
+    this.#pumpQueued = true;
+    queueMicrotask(() => {
+      this.#pumpQueued = false;
+      this.#pump();
+    });
   }
 
   #responderFor(message: Message, requestId: number): Responder {

@@ -83,8 +83,17 @@ export const SERVER_TAKES: readonly MessageType[] = [
   "order",
 ];
 export const CLIENT_TAKES: readonly MessageType[] = [
-  ...["welcome", "error", "ping", "pong", "entries", "listed", "file", "data", "end", "event"],
-] as MessageType[];
+  "welcome",
+  "error",
+  "ping",
+  "pong",
+  "entries",
+  "listed",
+  "file",
+  "data",
+  "end",
+  "event",
+];
 
 /** The limit function for a FrameDecoder of one side. */
 export function limitsFor(taken: readonly MessageType[]): (frameType: number) => number {
