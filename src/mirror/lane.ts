@@ -1,6 +1,7 @@
 import { ContainedRoot } from "../disk/contained-root.ts";
 import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { type Backoff, delayAfterAttempt } from "../net/backoff.ts";
+import { withRetry } from "../net/dial.ts";
 import { Client } from "../transfer/client.ts";
 import { CAPABILITY, TO_END } from "../wire/messages.ts";
 import type { Job, JobDone, JobItem, LaneSettings, Outcome } from "./job.ts";
@@ -194,10 +195,19 @@ export class Lane {
 
   async #dial(job: Job): Promise<Client> {
     const settings = { agent: this.#settings.agent, timeoutMs: DIAL_TIMEOUT_MS };
-    const client = await Client.connectWithRetry({ host: job.host, port: job.port }, settings, DIAL_BACKOFF);
+    const { host, port } = job;
+    const client = await withRetry(DIAL_BACKOFF, () =>
+      Client.connect({ host, port }, settings).catch(mayPass),
+    );
     client.require(CAPABILITY.content, "files");
     return client;
   }
+}
+
+/** The manager has just spoken with this server: what looks like another protocol now was damaged. */
+function mayPass(error: unknown): never {
+  const known = asDrayError(error);
+  throw known.code === "protocol" ? new DrayError("closed", known.message, { cause: error }) : known;
 }
 
 /**
