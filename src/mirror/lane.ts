@@ -212,8 +212,8 @@ function mayPass(error: unknown): never {
 
 /**
  * Which files are to be tried again, and after how long; the others have their outcome.
- * @param lostBy what ended the connection, if it is gone: then the files behind the first unanswered
- *   one are not to blame, since answers come in order
+ * @param lostBy what ended the connection, if it is gone; files that were behind the one under way are
+ *   not to blame for that
  */
 function settle(
   wanted: readonly Wanted[],
@@ -223,12 +223,12 @@ function settle(
 ): { again: Wanted[]; waitMs: number; isLost: boolean } {
   const again: Wanted[] = [];
   let waitMs = 0;
-  let hasCulprit = false;
+  let isLost = false;
   for (const [position, one] of wanted.entries()) {
     const error = errors[position];
     if (error === undefined) continue;
-    const isVictim = error === lostBy && hasCulprit;
-    if (error === lostBy) hasCulprit = true;
+    const isVictim = lostBy !== undefined && error.cause === lostBy;
+    isLost ||= isVictim || error === lostBy;
     if (!isVictim) one.attempts++;
     const canRetry = error.retryable || (error === lostBy && error.code === "protocol");
     const delayMs =
@@ -239,7 +239,7 @@ function settle(
       waitMs = Math.max(waitMs, delayMs, error.retryAfterMs);
     }
   }
-  return { again, waitMs, isLost: hasCulprit };
+  return { again, waitMs, isLost };
 }
 
 function failed(error: unknown): Outcome {

@@ -120,7 +120,10 @@ export class Client {
     this.#welcomed.promise.catch(() => {}); // told through connect; never unhandled
   }
 
-  /** Why the connection is gone, if it is. */
+  /**
+   * Why the connection is gone, if it is. The request that was being answered failed with this very
+   * error, those behind it with errors that it is the cause of.
+   */
   get closedBy(): DrayError | undefined {
     return this.#closedBy;
   }
@@ -280,7 +283,12 @@ export class Client {
     this.#closedBy = error;
     clearInterval(this.#watch);
     this.#welcomed.reject(error);
-    for (const requestId of [...this.#pending.keys()]) this.#failRequest(requestId, error);
+    // Answers come in order: only the oldest request was being answered when the connection went, and
+    // not even that one if the answer under way belongs to a request that had failed on our side.
+    const [oldest] = this.#drained.size > 0 ? [] : this.#pending.keys();
+    for (const requestId of [...this.#pending.keys()]) {
+      this.#failRequest(requestId, requestId === oldest ? error : asBystander(error));
+    }
     if (this.#channel.connection.isOpen) this.#channel.connection.destroy();
     this.onClosed?.(error);
   }
@@ -300,6 +308,11 @@ export class Client {
       this.#channel.send({ type: "ping" });
     }
   }
+}
+
+/** The same error for a request that had no part in it: its cause is the one that ended the connection. */
+function asBystander(error: DrayError): DrayError {
+  return new DrayError(error.code, error.message, { cause: error, retryAfterMs: error.retryAfterMs });
 }
 
 function peerError(message: Extract<Message, { type: "error" }>): DrayError {
