@@ -35,12 +35,15 @@ export class LanePool {
     post(this.#threads[job.lane % this.#threads.length]!, { type: "job", job });
   }
 
-  /** Gives up what is running, waits a while until its temp files are gone, and ends the threads. */
-  async stop(): Promise<void> {
-    const allStopped = Promise.all(this.#threads.map((thread) => stopped(thread)));
-    // A lane that is dialling has no temp files: it is not worth waiting for.
-    await Promise.race([allStopped, Bun.sleep(STOP_LIMIT_MS)]);
+  /**
+   * Gives up what is running, waits a while until its temp files are gone, and ends the threads.
+   * @returns whether all threads were done in time
+   */
+  async stop(): Promise<boolean> {
+    const allStopped = Promise.all(this.#threads.map((thread) => stopped(thread))).then(() => true);
+    const isTidy = await Promise.race([allStopped, Bun.sleep(STOP_LIMIT_MS).then(() => false)]);
     for (const thread of this.#threads) thread.terminate();
+    return isTidy;
   }
 
   #startThread(threadUrl: string, settings: LaneSettings): Promise<void> {

@@ -107,7 +107,7 @@ export class MirrorDaemon {
       await daemon.#open(broken);
     } catch (error) {
       await daemon.#pool?.stop();
-      state.close();
+      state.close(!state.wasKilled);
       throw error;
     }
     return daemon;
@@ -173,11 +173,11 @@ export class MirrorDaemon {
     this.#server!.abandon(reason);
     for (const feed of this.#feeds.values()) feed.abort.abort(reason);
     for (const order of this.#orders) clearInterval(order.ticker);
-    await this.#pool!.stop();
+    const isTidy = await this.#pool!.stop();
     try {
       await this.#syncer?.sync();
     } finally {
-      this.#state.close();
+      this.#state.close(isTidy);
     }
   }
 

@@ -26,6 +26,7 @@ export class OrderRun {
   readonly #sizes = new SizeStatistics();
   readonly #failures: Failure[] = [];
   #failureBytes = 0;
+  #skippedBytes = 0;
   #directories = 0;
   #unchanged = 0;
   #skipped = 0;
@@ -86,7 +87,8 @@ export class OrderRun {
   /** Something that is left out by configuration. */
   skip(run: SourceRun, path: string, reason: string): void {
     this.#skipped++;
-    if (this.#skipped > MAX_LISTED_FAILURES) return;
+    if (this.#skipped > MAX_LISTED_FAILURES || this.#skippedBytes > MAX_FAILURE_BYTES) return;
+    this.#skippedBytes += Buffer.byteLength(JSON.stringify(path));
     const { host, port } = run.source;
     this.#emit({ type: "skipped", orderId: this.orderId, host, port, path, reason });
   }

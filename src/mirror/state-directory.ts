@@ -57,6 +57,11 @@ export class StateDirectory {
     this.#write();
   }
 
+  /** Whether files are visible that no sync covers. */
+  get isUnsynced(): boolean {
+    return this.#record.unsyncedSinceMs !== undefined;
+  }
+
   get distrusted(): DistrustedSpan | undefined {
     return this.#record.distrusted;
   }
@@ -79,8 +84,9 @@ export class StateDirectory {
     this.#write();
   }
 
-  close(): void {
-    this.#record.isStopped = true;
+  /** @param isTidy no temp file was left behind */
+  close(isTidy: boolean): void {
+    this.#record.isStopped = isTidy;
     this.#write();
     this.#lock.close();
   }

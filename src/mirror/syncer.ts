@@ -43,6 +43,8 @@ export class BatchSyncer {
     this.#state = state;
     this.#isIdle = isIdle;
     this.#failed = failed;
+    // What a killed daemon published is still to be synced.
+    if (state.isUnsynced) this.#unsyncedSinceMs = performance.now();
   }
 
   /** Whether this machine can sync one file system; otherwise files have to be synced one by one. */

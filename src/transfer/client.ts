@@ -41,6 +41,8 @@ interface PendingRequest {
 const LAST_MESSAGES: readonly Message["type"][] = ["end", "listed", "error"];
 /** What a server says in an error is passed on up to this length. */
 const MAX_MESSAGE_CHARACTERS = 300;
+/** A server may ask for more patience than this, and does not get it. */
+const MAX_RETRY_AFTER_MS = 60_000;
 
 /** What a server counted in a complete listing. */
 export interface ListCounts {
@@ -317,5 +319,6 @@ function asBystander(error: DrayError): DrayError {
 
 function peerError(message: Extract<Message, { type: "error" }>): DrayError {
   const text = message.message.slice(0, MAX_MESSAGE_CHARACTERS).toWellFormed();
-  return new DrayError(message.code, text, { retryAfterMs: message.retryAfterMs });
+  const retryAfterMs = Math.min(message.retryAfterMs, MAX_RETRY_AFTER_MS);
+  return new DrayError(message.code, text, { retryAfterMs });
 }
