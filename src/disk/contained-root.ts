@@ -144,7 +144,11 @@ class OpenDirectory implements ContainedDirectory {
     this.#descriptor = descriptor;
   }
 
+  /** @throws DrayError "name" for what is no single component: whatever checked it before us, it ends here */
   entry(name: string): string {
+    if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) {
+      throw new DrayError("name", `the name ${quoteName(name)} may not be used`);
+    }
     return `${this.path}/${name}`;
   }
 
