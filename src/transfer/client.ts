@@ -163,6 +163,7 @@ export class Client {
     let owed = credit;
     const patienceMs = (): number => (owed > 0 ? SILENCE_LIMIT_MS : Number.POSITIVE_INFINITY);
     let taken: Promise<void> = Promise.resolve();
+    let refused: DrayError | undefined;
     const requestId = this.#nextRequestId;
     const listed = this.#request({ type: "list", path, credit }, patienceMs, (message) => {
       if (message.type === "entries") {
@@ -177,6 +178,7 @@ export class Client {
             if (this.isOpen) this.#channel.send({ type: "more", credit: 1 }, requestId);
           })
           .catch((error: unknown) => {
+            refused ??= asDrayError(error);
             if (this.#pending.has(requestId)) this.#drained.add(requestId);
             this.#failRequest(requestId, error);
           });
@@ -196,6 +198,7 @@ export class Client {
     } finally {
       await taken; // what did arrive is taken before the list ends, in success and in failure
     }
+    if (refused !== undefined) throw refused; // the end of the list was there before that was known
     return received;
   }
 
