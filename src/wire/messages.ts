@@ -10,7 +10,7 @@ import { FRAME_HEADER_BYTES, sealFrame } from "./frame.ts";
 export const MAGIC = 0x59415244; // "DRAY", little-endian
 export const PROTOCOL_VERSION = 1;
 /** Largest piece of a file in one DATA message. */
-const MAX_PIECE_BYTES = 1024 * 1024;
+export const MAX_PIECE_BYTES = 1024 * 1024;
 export const MAX_ENTRIES_BYTES = 128 * 1024;
 export const MAX_ORDER_BYTES = 256 * 1024;
 export const MAX_EVENT_BYTES = 4 * 1024 * 1024;

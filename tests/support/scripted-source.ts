@@ -9,9 +9,10 @@ import {
   errorFrame,
   fileFrame,
   FRAME,
-  HEADER_BYTES,
   listed,
+  frame,
   piecesOf,
+  readFrame,
   welcome,
   type WireEntry,
 } from "./wire-bytes.ts";
@@ -19,12 +20,17 @@ import {
 export interface ListAsked {
   id: number;
   path: string;
+  credit: number;
 }
 
-export interface FetchAsked {
-  id: number;
+export interface FetchAsked extends Answered {
   path: string;
   delayMs: number;
+}
+
+/** What an answer to a FETCH has to repeat. */
+interface Answered {
+  id: number;
   digest: Digest;
 }
 
@@ -37,12 +43,17 @@ export interface Script {
   /** Size of the pieces in which files are sent. */
   pieceBytes?: number;
   /** A connection is open, and has said nothing yet. */
-  opened?(connection: ScriptedConnection): void;
-  hello?(connection: ScriptedConnection): void;
-  list?(connection: ScriptedConnection, asked: ListAsked): void;
-  fetch?(connection: ScriptedConnection, asked: FetchAsked): void;
-  ping?(connection: ScriptedConnection): void;
+  opened?: (connection: ScriptedConnection) => void;
+  hello?: (connection: ScriptedConnection) => void;
+  list?: (connection: ScriptedConnection, asked: ListAsked) => void;
+  /** The client allows more messages of a list. */
+  more?: (connection: ScriptedConnection, id: number, credit: number) => void;
+  fetch?: (connection: ScriptedConnection, asked: FetchAsked) => void;
+  ping?: (connection: ScriptedConnection) => void;
 }
+
+/** So few that the longest names fit into one message. */
+const BATCH_ENTRIES = 30;
 
 /** One connection to a scripted source. */
 export class ScriptedConnection {
@@ -52,6 +63,7 @@ export class ScriptedConnection {
   readonly #socket: Socket<Slot>;
   #received = Buffer.alloc(0);
   #unsent: Uint8Array[] = [];
+  readonly #lists = new Map<number, { messages: Uint8Array[]; last: Uint8Array }>();
   #isEnding = false;
   isClosed = false;
   /** Told whenever all that was sent has been taken. */
@@ -74,21 +86,42 @@ export class ScriptedConnection {
     this.send(welcome());
   }
 
-  /** A list of these and nothing else, with the right counts. */
-  sendList(id: number, items: readonly WireEntry[]): void {
+  /** A list of these and nothing else, with the right counts, in as many messages as it takes. */
+  sendList({ id, credit }: ListAsked, items: readonly WireEntry[]): void {
     const files = items.filter((item) => (item.kind ?? "file") === "file").length;
     const directories = items.filter((item) => item.kind === "directory").length;
-    if (items.length > 0) this.send(entries(id, items));
-    this.send(listed(id, files, directories, items.length - files - directories));
+    const messages: Uint8Array[] = [];
+    for (let start = 0; start < items.length; start += BATCH_ENTRIES) {
+      messages.push(entries(id, items.slice(start, start + BATCH_ENTRIES)));
+    }
+    const last = listed(id, files, directories, items.length - files - directories);
+    this.#lists.set(id, { messages, last });
+    this.more(id, credit);
+  }
+
+  /** The client allows so many more messages of a list. */
+  more(id: number, credit: number): void {
+    const list = this.#lists.get(id);
+    if (list === undefined) return;
+    this.send(...list.messages.splice(0, credit));
+    if (list.messages.length > 0) return;
+    this.#lists.delete(id);
+    this.send(list.last);
   }
 
   /** A file as an honest server sends it. */
-  sendFile({ id, digest }: FetchAsked, bytes: Uint8Array): void {
+  sendFile({ id, digest }: Answered, bytes: Uint8Array): void {
     const pieces = piecesOf(bytes, this.#source.script.pieceBytes ?? 256 * 1024);
+    this.send(fileFrame(id, { size: bytes.length }));
+    this.finishFile({ id, digest }, pieces, 0);
+  }
+
+  /** The rest of a file after so many of its pieces have been sent. */
+  finishFile({ id, digest }: Answered, pieces: readonly Uint8Array[], sentPieces: number): void {
+    const sizeBytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
     this.send(
-      fileFrame(id, { size: bytes.length }),
-      ...pieces.map((piece) => dataFrame(id, digest, piece)),
-      endFrame(id, bytes.length, chain(digest, pieces)),
+      ...pieces.slice(sentPieces).map((piece) => dataFrame(id, digest, piece)),
+      endFrame(id, sizeBytes, chain(digest, pieces)),
     );
   }
 
@@ -96,7 +129,7 @@ export class ScriptedConnection {
   answerList(asked: ListAsked): void {
     const { files = {} } = this.#source.script;
     this.sendList(
-      asked.id,
+      asked,
       Object.entries(files).map(([path, bytes]) => ({ path, size: bytes.length })),
     );
   }
@@ -105,6 +138,11 @@ export class ScriptedConnection {
     const bytes = this.#source.script.files?.[asked.path];
     if (bytes === undefined) this.send(errorFrame(asked.id, 4, "no such file"));
     else this.sendFile(asked, bytes);
+  }
+
+  /** What the client sends from here on stays where it is. */
+  stopReading(): void {
+    this.#socket.pause();
   }
 
   /** Ends our side, once all is sent. */
@@ -133,12 +171,9 @@ export class ScriptedConnection {
 
   take(bytes: Uint8Array): void {
     this.#received = Buffer.concat([this.#received, bytes]);
-    while (this.#received.length >= HEADER_BYTES) {
-      const end = HEADER_BYTES + this.#received.readUInt32LE(0);
-      if (this.#received.length < end) return;
-      const whole = this.#received.subarray(0, end);
-      this.#received = this.#received.subarray(end);
-      this.#source.asked(this, whole.readUInt8(4), whole.readUInt32LE(8), whole.subarray(HEADER_BYTES));
+    for (let next = readFrame(this.#received); next !== undefined; next = readFrame(this.#received)) {
+      this.#received = this.#received.subarray(next.frameBytes);
+      this.#source.asked(this, next.type, next.id, next.payload);
     }
   }
 }
@@ -199,7 +234,12 @@ export class ScriptedSource implements Disposable {
     if (type === FRAME.hello) (script.hello ?? defaults.hello)(connection);
     else if (type === FRAME.ping) (script.ping ?? defaults.ping)(connection);
     else if (type === FRAME.list)
-      (script.list ?? defaults.list)(connection, { id, path: payload.toString("utf8", 6) });
+      (script.list ?? defaults.list)(connection, {
+        id,
+        credit: payload.readUInt32LE(0),
+        path: payload.toString("utf8", 6),
+      });
+    else if (type === FRAME.more) (script.more ?? defaults.more)(connection, id, payload.readUInt32LE(0));
     else if (type === FRAME.fetch) {
       const asked: FetchAsked = {
         id,
@@ -218,11 +258,12 @@ export class ScriptedSource implements Disposable {
   }
 }
 
-const PONG = Buffer.from([0, 0, 0, 0, FRAME.pong, 0, 0, 0, 0, 0, 0, 0]);
+const PONG = frame(FRAME.pong, 0, new Uint8Array(0));
 
-const defaults: Required<Pick<Script, "hello" | "list" | "fetch" | "ping">> = {
+const defaults: Required<Pick<Script, "hello" | "list" | "more" | "fetch" | "ping">> = {
   hello: (connection) => connection.sendWelcome(),
   list: (connection, asked) => connection.answerList(asked),
+  more: (connection, id, credit) => connection.more(id, credit),
   fetch: (connection, asked) => connection.answerFetch(asked),
   ping: (connection) => void connection.send(PONG),
 };

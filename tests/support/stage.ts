@@ -124,3 +124,10 @@ export function sourceText(source: { port: number }, path = ".", delaySeconds = 
   const escaped = path.replaceAll("\\", "\\\\").replaceAll(",", "\\,");
   return `127.0.0.1:${source.port}:${escaped}:${delaySeconds}`;
 }
+
+/** Waits until the mirror has received, and written, something of a file. */
+export async function receiving(order: Program): Promise<void> {
+  const hasBytes = (event: DrayEvent): boolean =>
+    event.type === "progress" && (event["bytesTransferred"] as number) > 0;
+  await order.waitFor(hasBytes, { what: "the first bytes of an order" });
+}

@@ -23,9 +23,8 @@ export const FRAME = {
   event: 33,
 } as const;
 
-export const HEADER_BYTES = 12;
+const HEADER_BYTES = 16;
 const MAGIC = 0x59415244;
-const CONTENT_CAPABILITY = 1;
 
 export const KIND = { file: 0, directory: 1, symlink: 2, special: 3, unreadable: 4, unnameable: 5 } as const;
 
@@ -46,11 +45,24 @@ export function frame(
   payload: Uint8Array,
   claimedBytes = payload.length,
 ): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
-  header.writeUInt32LE(claimedBytes, 0);
-  header.writeUInt8(type, 4);
-  header.writeUInt32LE(requestId, 8);
-  return Buffer.concat([header, payload]);
+  const whole = Buffer.alloc(HEADER_BYTES + payload.length);
+  whole.writeUInt32LE(claimedBytes, 4);
+  whole.writeUInt8(type, 8);
+  whole.writeUInt32LE(requestId, 12);
+  whole.set(payload, HEADER_BYTES);
+  whole.writeUInt32LE(Number(BigInt.asUintN(32, Bun.hash.xxHash3(whole.subarray(4)))), 0);
+  return whole;
+}
+
+/** The type, the request's id and the payload of the first frame; undefined if it has not all come. */
+export function readFrame(
+  bytes: Buffer,
+): { type: number; id: number; payload: Buffer; frameBytes: number } | undefined {
+  if (bytes.length < HEADER_BYTES) return undefined;
+  const frameBytes = HEADER_BYTES + bytes.readUInt32LE(4);
+  if (bytes.length < frameBytes) return undefined;
+  const payload = bytes.subarray(HEADER_BYTES, frameBytes);
+  return { type: bytes.readUInt8(8), id: bytes.readUInt32LE(12), payload, frameBytes };
 }
 
 export function hello(versionMin = 1, versionMax = 1): Buffer {
@@ -61,8 +73,9 @@ export function hello(versionMin = 1, versionMax = 1): Buffer {
   );
 }
 
-export function welcome(version = 1): Buffer {
-  const payload = [u32(MAGIC), u16(version), u32(CONTENT_CAPABILITY), u32(256), text("test")];
+/** @param capabilities bits: 1 for files, 2 for orders */
+export function welcome(version = 1, capabilities = 1): Buffer {
+  const payload = [u32(MAGIC), u16(version), u32(capabilities), u32(256), text("test")];
   return frame(FRAME.welcome, 0, Buffer.concat(payload));
 }
 
@@ -142,7 +155,7 @@ function entry({ kind = "file", path, size = 0, mtimeUs = 0, mode = 0o644 }: Wir
   return Buffer.concat([Buffer.of(KIND[kind]), u16(mode), i64(size), i64(mtimeUs), text(path)]);
 }
 
-export function text(value: string | Uint8Array): Buffer {
+function text(value: string | Uint8Array): Buffer {
   const bytes = Buffer.from(value as string);
   return Buffer.concat([u16(bytes.length), bytes]);
 }

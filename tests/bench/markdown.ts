@@ -1,0 +1,94 @@
+import type { BenchData } from "./data.ts";
+import type { Measured } from "./measure.ts";
+import type { Row } from "./rows.ts";
+import { type Summary, summarize, timesAsFast } from "./statistics.ts";
+
+/** Beyond this, something else was going on on the machine, and the row should be measured again. */
+const NOISY = 1.6;
+
+/** The table of one row, its goals, and the memory of our daemons. Pure. */
+export function rowMarkdown(row: Row, data: BenchData, measured: readonly Measured[]): string[] {
+  const results = measured.map(({ contender, seconds }) => ({
+    name: contender.name,
+    summary: summarize(seconds),
+  }));
+  const ours = results.filter(({ name }) => isOurs(name));
+  const head = ["", "median", "min–max", "rate", ...ours.map(({ name }) => `\`${name}\` is`)];
+  const lines = results.map(({ name, summary }) => [
+    `\`${name}\``,
+    `${summary.median.toFixed(2)} s`,
+    `${summary.min.toFixed(2)}–${summary.max.toFixed(2)} s`,
+    rate(data, summary),
+    ...ours.map((one) =>
+      one.name === name ? "" : `${timesAsFast(one.summary, summary).toFixed(2)}x as fast`,
+    ),
+  ]);
+  return [
+    `## ${row.title}`,
+    "",
+    ...table([head, ...lines]),
+    "",
+    ...goalLines(row, new Map(results.map(({ name, summary }) => [name, summary]))),
+    ...memoryLines(measured),
+    ...results.filter(({ summary }) => summary.max > NOISY * summary.min).map(noiseLine),
+  ];
+}
+
+/** Everything that was run, once each. Pure. */
+export function commandMarkdown(measured: readonly Measured[]): string[] {
+  const commands = new Map(measured.map(({ contender }) => [contender.name, contender.commands]));
+  return ["```sh", ...[...commands].flatMap(([name, lines]) => [`# ${name}`, ...lines]), "```"];
+}
+
+/** A Markdown table, its columns padded as Prettier does it. Pure. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const [head = [], ...body] = rows;
+  const widths = head.map((_, column) =>
+    Math.max(3, ...rows.map((row) => Bun.stringWidth(row[column] ?? ""))),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${widths.map((width, column) => pad(cells[column] ?? "", width)).join(" | ")} |`;
+  return [line(head), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...body.map(line)];
+}
+
+function goalLines(row: Row, summaries: ReadonlyMap<string, Summary>): string[] {
+  const lines: string[] = [];
+  for (const { dray, peer, atLeast } of row.goals) {
+    const [ours, theirs] = [summaries.get(dray), summaries.get(peer)];
+    if (ours === undefined || theirs === undefined) continue;
+    const reached = timesAsFast(ours, theirs);
+    const verdict = reached >= atLeast ? "reached" : "MISSED";
+    lines.push(
+      `- Goal: \`${dray}\` at least ${atLeast}x as fast as \`${peer}\`: ${verdict} (${reached.toFixed(2)}x)`,
+    );
+  }
+  return lines;
+}
+
+function memoryLines(measured: readonly Measured[]): string[] {
+  return measured
+    .filter(({ peakBytes }) => peakBytes.length > 0)
+    .map(({ contender, peakBytes }) => {
+      const peaks = peakBytes.map(({ name, bytes }) => `${name} ${(bytes / 1024 ** 2).toFixed(0)} MiB`);
+      return `- Most memory ever resident, \`${contender.name}\`: ${peaks.join(", ")}`;
+    });
+}
+
+function noiseLine({ name, summary }: { name: string; summary: Summary }): string {
+  const times = (summary.max / summary.min).toFixed(1);
+  return `- Noisy: the slowest round of \`${name}\` took ${times}x as long as its fastest one`;
+}
+
+function rate(data: BenchData, { median }: Summary): string {
+  return data.files === 1
+    ? `${(data.bytes / 1024 ** 2 / median).toFixed(0)} MiB/s`
+    : `${(data.files / median).toFixed(0)} files/s`;
+}
+
+function isOurs(name: string): boolean {
+  return name === "dray" || name.startsWith("dray ");
+}
+
+function pad(text: string, width: number): string {
+  return text + " ".repeat(Math.max(0, width - Bun.stringWidth(text)));
+}

@@ -1,0 +1,73 @@
+import type { ContenderKind } from "./contender.ts";
+import { cp } from "./cp.ts";
+import type { DataName } from "./data.ts";
+import { dray } from "./dray.ts";
+import { loopback } from "./loopback.ts";
+import { rclone } from "./rclone.ts";
+import { rsync } from "./rsync.ts";
+
+/** "`dray` at least so many times as fast as `peer`." */
+export interface Goal {
+  dray: string;
+  peer: string;
+  atLeast: number;
+}
+
+/** One thing that is measured: several contenders side by side on the same data. */
+export interface Row {
+  /** For `--only`. */
+  name: string;
+  title: string;
+  data: DataName;
+  /** The copy of the run before stays: nothing has changed since then. */
+  keepsCopy: boolean;
+  contenders: readonly ContenderKind[];
+  goals: readonly Goal[];
+}
+
+const UNSYNCED = "dray --durability none";
+
+export const ROWS: readonly Row[] = [
+  {
+    name: "large",
+    title: "One file of 2 GiB",
+    data: "large",
+    keepsCopy: false,
+    contenders: [dray("none"), dray("batch"), rclone, rsync(), rsync("--fsync"), cp, loopback],
+    goals: [
+      { dray: UNSYNCED, peer: "rclone", atLeast: 1.5 },
+      { dray: UNSYNCED, peer: "rsync", atLeast: 2 },
+      { dray: UNSYNCED, peer: "cp -r", atLeast: 0.6 },
+    ],
+  },
+  {
+    name: "small",
+    title: "10,000 small files, without syncs",
+    data: "small",
+    keepsCopy: false,
+    contenders: [dray("none"), rclone, rsync(), cp],
+    goals: [
+      { dray: UNSYNCED, peer: "rclone", atLeast: 3 },
+      { dray: UNSYNCED, peer: "rsync", atLeast: 4 },
+    ],
+  },
+  {
+    name: "small-synced",
+    title: "10,000 small files, durable at the end (rclone: not)",
+    data: "small",
+    keepsCopy: false,
+    contenders: [dray("batch"), rsync("--fsync"), rclone],
+    goals: [
+      { dray: "dray", peer: "rsync --fsync", atLeast: 3 },
+      { dray: "dray", peer: "rclone", atLeast: 1 },
+    ],
+  },
+  {
+    name: "unchanged",
+    title: "10,000 small files again, nothing changed",
+    data: "small",
+    keepsCopy: true,
+    contenders: [dray("batch"), rsync(), rclone],
+    goals: [{ dray: "dray", peer: "rsync", atLeast: 3 }],
+  },
+];

@@ -1,0 +1,47 @@
+import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { freemem } from "node:os";
+import { run } from "./contender.ts";
+import type { BenchData } from "./data.ts";
+
+const MIB = 1024 ** 2;
+const SPARE_BYTES = 512 * MIB;
+
+/**
+ * Brings the machine into the same state before every run, so that nobody pays for what the one
+ * before has left behind:
+ *
+ * - An old copy is out of the way. Of many files it is renamed, never deleted: for minutes, ext4
+ *   looks at every inode that was just deleted before it takes another one, which made each copy of
+ *   10,000 files 3 s slower, whoever made it.
+ * - Nothing waits to be written.
+ * - Free memory has been used before: a virtual machine gets it from its host page by page, which cost
+ *   up to 3 s for 2 GiB.
+ */
+export async function settle(
+  data: BenchData,
+  oldCopy: { path: string; setAside: string } | undefined,
+): Promise<void> {
+  if (oldCopy !== undefined && existsSync(oldCopy.path)) {
+    if (data.files === 1) rmSync(oldCopy.path, { recursive: true });
+    else renameSync(oldCopy.path, oldCopy.setAside);
+  }
+  await run(["sync"]);
+  await warmMemory(Math.min(data.bytes * 1.5 + SPARE_BYTES, freemem() / 2));
+}
+
+/** In a process of its own, which gives it back when it ends. */
+async function warmMemory(bytes: number): Promise<void> {
+  const script = `for (let i = 0, all = []; i < ${Math.ceil(bytes / MIB)}; i++) all.push(new Uint8Array(${MIB}).fill(1));`;
+  await run([process.execPath, "--eval", script]);
+}
+
+/**
+ * A new directory. ext4 puts what is made in it far from everything else (by its name, hence the random
+ * end), as it does at the root of a file system: away from the inodes that others have just deleted.
+ */
+export function newFolder(parent: string, name: string): string {
+  const folder = mkdtempSync(`${parent}/${name}-`);
+  // Elsewhere than on ext4 this fails and is not needed.
+  if (Bun.which("chattr") !== null) Bun.spawnSync(["chattr", "+T", folder], { stderr: "ignore" });
+  return folder;
+}

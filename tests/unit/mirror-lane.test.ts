@@ -1,0 +1,270 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import type { Job, JobItem, LaneSettings, Outcome } from "../../src/mirror/job.ts";
+import { Lane } from "../../src/mirror/lane.ts";
+import { naiveFileAnswer, naiveMessage } from "../property/naive-codec.ts";
+import { type FakeServer, type RawPeer, fakeServer } from "../property/raw-peer.ts";
+import { type TempFolder, smallFileSystem, tempFolder } from "../support/temp.ts";
+
+const HELLO = 1;
+const FETCH = 20;
+
+let folder: TempFolder;
+let lane: Lane;
+const cleanUp: (() => void)[] = [];
+
+beforeEach(() => {
+  folder = tempFolder();
+  lane = new Lane(settingsFor(folder.path));
+});
+afterEach(() => {
+  lane.stop();
+  for (const end of cleanUp.splice(0).reverse()) end();
+  folder[Symbol.dispose]();
+});
+
+function settingsFor(mirrorDirectory: string): LaneSettings {
+  return {
+    mirrorDirectory,
+    agent: "test/1",
+    digest: "xxh3",
+    isStrict: false,
+    verifyWritten: true,
+    distrusted: undefined,
+  };
+}
+
+interface Asked {
+  peer: RawPeer;
+  requestId: number;
+  path: string;
+  /** How often this path was asked for, this time included. */
+  times: number;
+}
+
+const contentsOf = (path: string): Buffer<ArrayBuffer> => Buffer.from(`the contents of ${path}`);
+
+/** A source that answers each FETCH as told; without an answer of its own, as it should be. */
+function source(
+  answer: (asked: Asked) => Buffer | "nothing" | undefined = () => undefined,
+): FakeServer & { asked: string[] } {
+  const asked: string[] = [];
+  const server = fakeServer((peer, frame) => {
+    if (frame.type === HELLO) {
+      const welcome = {
+        type: "welcome",
+        version: 1,
+        capabilities: 1,
+        maxRequests: 256,
+        agent: "fake/1",
+      } as const;
+      return peer.send(naiveMessage(welcome, 0));
+    }
+    if (frame.type !== FETCH) return;
+    const path = frame.payload.toString("utf8", 23);
+    asked.push(path);
+    const times = asked.filter((one) => one === path).length;
+    const own = answer({ peer, requestId: frame.requestId, path, times });
+    if (own !== "nothing") peer.send(own ?? naiveFileAnswer(frame.requestId, contentsOf(path)));
+  });
+  cleanUp.push(() => server[Symbol.dispose]());
+  return Object.assign(server, { asked });
+}
+
+const file = (path: string): JobItem => ({
+  kind: "file",
+  path,
+  sizeBytes: contentsOf(path).length,
+  mtimeUs: 0,
+  mode: 0o644,
+});
+
+function jobFor(server: FakeServer, items: JobItem[], jobId = 1): Job {
+  return {
+    jobId,
+    lane: 0,
+    host: "127.0.0.1",
+    port: server.port,
+    delayMs: 0,
+    sourceDirectory: "src_1",
+    items,
+  };
+}
+
+const error = (code: "changed" | "not-found" | "busy", requestId: number, retryAfterMs = 0): Buffer =>
+  naiveMessage({ type: "error", code, retryAfterMs, message: `it is ${code}` }, requestId);
+
+const kinds = (outcomes: readonly Outcome[]): string[] =>
+  outcomes.map((outcome) => (outcome.kind === "failed" ? outcome.code : outcome.kind));
+const all = (): string[] =>
+  fs
+    .readdirSync(folder.path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name)
+    .sort();
+
+describe("a lane", () => {
+  test("fetches a job's files over one connection, all asked for at once, and says what became of each", async () => {
+    const waiting: Asked[] = [];
+    const server = source((asked) => {
+      waiting.push(asked);
+      if (waiting.length === 5)
+        for (const { requestId, path } of waiting)
+          asked.peer.send(naiveFileAnswer(requestId, contentsOf(path)));
+      return "nothing";
+    });
+    const items = ["a", "b", "docs/c", "docs/deep/d", "e"].map(file);
+    const done = await lane.run(jobFor(server, [...items, { ...file("empty"), kind: "directory" }]));
+    expect(kinds(done.outcomes)).toEqual([...items.map(() => "fetched"), "directory"]);
+    for (const { path } of items)
+      expect(fs.readFileSync(folder.join("src_1", path))).toEqual(contentsOf(path));
+    expect(fs.statSync(folder.join("src_1/empty")).isDirectory()).toBe(true);
+    expect(done.receivedBytes).toBe(items.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+    expect(server.peers).toHaveLength(1);
+  });
+
+  test("asks for nothing that is there already", async () => {
+    const server = source();
+    await lane.run(jobFor(server, [file("a"), file("b")]));
+    const again = await lane.run(jobFor(server, [file("a"), file("b"), file("c")], 2));
+    expect(kinds(again.outcomes)).toEqual(["unchanged", "unchanged", "fetched"]);
+    expect(server.asked).toEqual(["a", "b", "c"]);
+    expect(server.peers).toHaveLength(1);
+  });
+
+  test("tries again what may pass, and takes no for an answer where it will not", async () => {
+    const server = source(({ requestId, path, times }) => {
+      if (path === "changing") return times < 3 ? error("changed", requestId) : undefined;
+      if (path === "missing") return error("not-found", requestId);
+      return path === "always changing" ? error("changed", requestId) : undefined;
+    });
+    const done = await lane.run(jobFor(server, ["good", "changing", "missing", "always changing"].map(file)));
+    expect(kinds(done.outcomes)).toEqual(["fetched", "fetched", "not-found", "changed"]);
+    const times = (path: string): number => server.asked.filter((one) => one === path).length;
+    expect([times("good"), times("changing"), times("missing"), times("always changing")]).toEqual([
+      1, 3, 1, 3,
+    ]);
+    expect(all()).toEqual(["changing", "good"]);
+  });
+
+  test("comes back after a lost connection: what was behind the file under way is not to blame", async () => {
+    const server = source(({ peer, requestId, path }) => {
+      if (path !== "deadly") return undefined;
+      peer.send(naiveFileAnswer(requestId, contentsOf(path)).subarray(0, 60));
+      peer.end();
+      return "nothing";
+    });
+    const items = ["first", "second", "deadly", "third", "fourth", "fifth"].map(file);
+    const done = await lane.run(jobFor(server, items));
+    expect(kinds(done.outcomes)).toEqual(["fetched", "fetched", "closed", "fetched", "fetched", "fetched"]);
+    expect(server.asked.filter((path) => path === "deadly").length).toBeLessThanOrEqual(3);
+    expect(done.unreachable).toBeUndefined();
+    expect(all()).toEqual(["fifth", "first", "fourth", "second", "third"]);
+  });
+
+  test("takes no damaged byte: what was flipped on the way is asked for again", async () => {
+    const server = source(({ requestId, path, times }) => {
+      const answer = naiveFileAnswer(requestId, contentsOf(path));
+      if (path === "b" && times === 1) answer[answer.length - 30]! ^= 1;
+      return answer;
+    });
+    const done = await lane.run(jobFor(server, ["a", "b", "c"].map(file)));
+    expect(kinds(done.outcomes)).toEqual(["fetched", "fetched", "fetched"]);
+    expect(fs.readFileSync(folder.join("src_1/b"))).toEqual(contentsOf("b"));
+  });
+
+  test("gives up a source that takes every connection and answers nothing on it", async () => {
+    const server = source(({ peer }) => {
+      peer.terminate();
+      return "nothing";
+    });
+    const done = await lane.run(
+      jobFor(
+        server,
+        Array.from({ length: 20 }, (_, index) => file(`f${index}`)),
+      ),
+    );
+    expect(new Set(kinds(done.outcomes))).toEqual(new Set(["closed"]));
+    expect(server.peers.length).toBeLessThan(30);
+    expect(all()).toEqual([]);
+  });
+
+  test("says that a source is unreachable, and fails all its files with that", async () => {
+    const server = source();
+    server[Symbol.dispose]();
+    const done = await lane.run(jobFor(server, [file("a"), file("b")]));
+    expect(kinds(done.outcomes)).toEqual(["unreachable", "unreachable"]);
+    expect(done.unreachable?.code).toBe("unreachable");
+  });
+
+  test("goes from one source to another, and closes the first one's connection", async () => {
+    const [one, two] = [source(), source()];
+    await lane.run(jobFor(one, [file("a")]));
+    await lane.run({ ...jobFor(two, [file("a")], 2), sourceDirectory: "src_2" });
+    await one.peers[0]!.ended();
+    expect([fs.existsSync(folder.join("src_1/a")), fs.existsSync(folder.join("src_2/a"))]).toEqual([
+      true,
+      true,
+    ]);
+  });
+
+  test("works on the next job while one is running, over the same connection", async () => {
+    const held: Asked[] = [];
+    const server = source((asked) => {
+      if (asked.path !== "slow") return undefined;
+      held.push(asked);
+      return "nothing";
+    });
+    const first = lane.run(jobFor(server, [file("slow")]));
+    const second = lane.run(jobFor(server, [file("slow2")], 2));
+    while (held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const { peer, requestId } = held[0]!;
+    peer.send(naiveFileAnswer(requestId, contentsOf("slow")));
+    expect(kinds((await first).outcomes)).toEqual(["fetched"]);
+    expect(kinds((await second).outcomes)).toEqual(["fetched"]);
+    expect(server.peers).toHaveLength(1);
+  });
+
+  test("that is stopped ends what is under way, leaves no temp file, and dials no more", async () => {
+    const { promise: asked, resolve } = Promise.withResolvers<void>();
+    const server = source(({ peer, requestId, path }) => {
+      if (path === "retried") return error("changed", requestId, 50);
+      peer.send(naiveFileAnswer(requestId, new Uint8Array(500_000)).subarray(0, 300_000));
+      resolve();
+      return "nothing";
+    });
+    const running = lane.run(jobFor(server, [file("retried"), file("half")]));
+    await asked;
+    await new Promise((done) => setImmediate(done));
+    lane.stop();
+    const done = await running;
+    expect(done.outcomes.every(({ kind }) => kind === "failed")).toBe(true);
+    expect(all()).toEqual([]);
+    expect(server.peers).toHaveLength(1);
+    expect(kinds((await lane.run(jobFor(server, [file("late")], 2))).outcomes)).toEqual(["interrupted"]);
+  });
+
+  test("whose disk is full fails the files that do not fit, and goes on with the others", async () => {
+    using small = smallFileSystem(2 * 1024 * 1024);
+    if (small === undefined) return;
+    const large = new Uint8Array(5_000_000).fill(7);
+    const server = source(({ requestId, path }) =>
+      path.startsWith("large") ? naiveFileAnswer(requestId, large) : undefined,
+    );
+    const smallLane = new Lane(settingsFor(small.path));
+    const done = await smallLane.run(jobFor(server, ["a", "large1", "b", "large2", "c"].map(file)));
+    smallLane.stop();
+    expect(kinds(done.outcomes)).toEqual(["fetched", "no-space", "fetched", "no-space", "fetched"]);
+    expect(fs.readdirSync(small.join("src_1")).sort()).toEqual(["a", "b", "c"]);
+  });
+
+  test("that cannot make one directory fails what belongs there, and nothing else", async () => {
+    fs.mkdirSync(folder.join("src_1"));
+    fs.writeFileSync(folder.join("src_1/taken"), "a file of ours");
+    const server = source();
+    const items = [{ ...file("taken"), kind: "directory" as const }, file("taken/x"), file("good/x")];
+    const done = await lane.run(jobFor(server, items));
+    expect(kinds(done.outcomes)).toEqual(["refused", "refused", "fetched"]);
+    expect(fs.readFileSync(folder.join("src_1/taken"), "utf8")).toBe("a file of ours");
+  });
+});

@@ -1,0 +1,180 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { STATE_DIRECTORY, StateDirectory } from "../../src/mirror/state-directory.ts";
+import { codeOf } from "../property/error-code.ts";
+import { startProgram } from "../support/process.ts";
+import { type TempFolder, tempFolder } from "../support/temp.ts";
+
+const NOW_MS = 1_700_000_000_000;
+/** What a span begins earlier than the mark, at most: clocks and file times differ a little. */
+const SLACK_MS = 10_000;
+
+let folder: TempFolder;
+const opened: StateDirectory[] = [];
+
+beforeEach(() => {
+  folder = tempFolder();
+});
+afterEach(() => {
+  for (const state of opened.splice(0)) state.close(true);
+  folder[Symbol.dispose]();
+});
+
+function open(nowMs = NOW_MS): StateDirectory {
+  const state = new StateDirectory(folder.path, nowMs);
+  opened.push(state);
+  return state;
+}
+
+function close(state: StateDirectory, isTidy = true): void {
+  opened.splice(opened.indexOf(state), 1);
+  state.close(isTidy);
+}
+
+const recordPath = (): string => folder.join(STATE_DIRECTORY, "sync-state.json");
+
+/** As if the machine had been started anew since. */
+function reboot(): void {
+  const record = JSON.parse(fs.readFileSync(recordPath(), "utf8")) as { bootId: string };
+  fs.writeFileSync(recordPath(), JSON.stringify({ ...record, bootId: `before ${record.bootId}` }));
+}
+
+describe("the lock", () => {
+  test("keeps a second daemon out, until the first lets go", () => {
+    const first = open();
+    expect(codeOf(() => new StateDirectory(folder.path, NOW_MS))).toBe("refused");
+    expect(() => new StateDirectory(folder.path, NOW_MS)).toThrow(/another dray mirror/);
+    close(first);
+    open();
+  });
+
+  test("keeps another process out, and goes away with a process that is killed", async () => {
+    const script = `
+      import { StateDirectory } from ${JSON.stringify(`${import.meta.dir}/../../src/mirror/state-directory.ts`)};
+      const state = new StateDirectory(${JSON.stringify(folder.path)}, ${NOW_MS});
+      state.markUnsynced(${NOW_MS});
+      console.log("locked");
+      setInterval(() => state, 1000);`;
+    await using holder = startProgram([process.execPath, "-e", script]);
+    await holder.stdoutMatch(/locked/);
+    expect(codeOf(() => new StateDirectory(folder.path, NOW_MS))).toBe("refused");
+    holder.kill("SIGKILL");
+    await holder.exit;
+    const state = open();
+    expect(state.wasKilled).toBe(true);
+    expect(state.distrusted).toBeUndefined(); // the machine stayed up: nothing was lost
+  });
+});
+
+describe("how the last daemon ended", () => {
+  test("is known: for the first time, orderly, killed", () => {
+    const first = open();
+    expect(first.wasKilled).toBe(false);
+    close(first);
+    const second = open();
+    expect(second.wasKilled).toBe(false);
+    const copy = fs.readFileSync(recordPath());
+    close(second);
+    fs.writeFileSync(recordPath(), copy); // as if it had never been closed
+    const third = open();
+    expect(third.wasKilled).toBe(true);
+    close(third, false); // it could not tidy up
+    expect(open().wasKilled).toBe(true);
+  });
+});
+
+describe("after the machine was started anew", () => {
+  test("nothing is distrusted when everything was synced", () => {
+    const state = open();
+    state.markUnsynced(NOW_MS + 1000);
+    state.synced(NOW_MS + 2000, true);
+    close(state);
+    reboot();
+    expect(open(NOW_MS + 100_000).distrusted).toBeUndefined();
+  });
+
+  test("everything since the first mark after the last clean point is distrusted", () => {
+    const state = open();
+    state.markUnsynced(NOW_MS + 1_000);
+    state.synced(NOW_MS + 2_000, true);
+    state.markUnsynced(NOW_MS + 500_000);
+    state.markUnsynced(NOW_MS + 900_000); // the first one counts
+    close(state);
+    reboot();
+    const { distrusted } = open(NOW_MS + 1_000_000);
+    expect(distrusted!.fromMs).toBeLessThanOrEqual(NOW_MS + 500_000);
+    expect(distrusted!.fromMs).toBeGreaterThan(NOW_MS + 500_000 - SLACK_MS);
+    expect(distrusted!.untilMs).toBe(NOW_MS + 1_000_000);
+  });
+
+  test("a sync while others were at work covers what was before it began, and no more", () => {
+    const state = open();
+    state.markUnsynced(NOW_MS + 1_000);
+    state.synced(NOW_MS + 300_000, false);
+    close(state);
+    reboot();
+    const { distrusted } = open(NOW_MS + 1_000_000);
+    expect(distrusted!.fromMs).toBeLessThanOrEqual(NOW_MS + 300_000);
+    expect(distrusted!.fromMs).toBeGreaterThan(NOW_MS + 300_000 - SLACK_MS);
+  });
+
+  test("what was distrusted stays so, and a second crash adds to it", () => {
+    const first = open();
+    first.markUnsynced(NOW_MS);
+    close(first);
+    reboot();
+    const second = open(NOW_MS + 100_000);
+    const span = second.distrusted!;
+    close(second); // without any sync of what the span holds
+    expect(open(NOW_MS + 200_000).distrusted).toEqual(span);
+    close(opened[0]!);
+    reboot();
+    expect(open(NOW_MS + 300_000).distrusted).toEqual(span);
+    opened[0]!.markUnsynced(NOW_MS + 400_000);
+    close(opened[0]!);
+    reboot();
+    expect(open(NOW_MS + 500_000).distrusted).toEqual({ fromMs: span.fromMs, untilMs: NOW_MS + 500_000 });
+  });
+
+  test("a mark survives a restart of the daemon alone: the next reboot still counts from it", () => {
+    const first = open();
+    first.markUnsynced(NOW_MS);
+    close(first);
+    const second = open(NOW_MS + 100_000);
+    expect(second.distrusted).toBeUndefined();
+    close(second);
+    reboot();
+    expect(open(NOW_MS + 200_000).distrusted!.fromMs).toBeLessThanOrEqual(NOW_MS);
+  });
+
+  test("a mark is on disk before the call returns", () => {
+    const state = open();
+    state.markUnsynced(NOW_MS);
+    expect(JSON.parse(fs.readFileSync(recordPath(), "utf8"))).toHaveProperty("unsyncedSinceMs");
+  });
+});
+
+describe("a record that the crash damaged", () => {
+  test.each([
+    ["is empty", ""],
+    ["is full of zeros", "\0".repeat(120)],
+    ["is cut", '{"bootId":"x","unsynced'],
+    ["is something else", "null"],
+    ["is an array", "[]"],
+    ["is an object of nothing", "{}"],
+    ["is a number", "5"],
+    ["holds wrong types", '{"bootId":7,"isStopped":"yes"}'],
+    ["holds a mark that is no number", '{"bootId":"x","isStopped":true,"unsyncedSinceMs":"soon"}'],
+  ])("%s: nothing that is older than now is trusted", (_, text) => {
+    close(open());
+    fs.writeFileSync(recordPath(), text);
+    const state = open(NOW_MS + 5_000);
+    expect(state.distrusted).toEqual({ fromMs: 0, untilMs: NOW_MS + 5_000 });
+    expect(state.wasKilled).toBe(true);
+  });
+});
+
+test("a directory that cannot be made is an error that names it", () => {
+  fs.writeFileSync(folder.join("file"), "");
+  expect(() => new StateDirectory(folder.join("file"), NOW_MS)).toThrow(/file/);
+});
