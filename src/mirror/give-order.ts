@@ -65,9 +65,10 @@ async function connect(mirror: DialTarget, settings: ClientSettings): Promise<Cl
     try {
       return await Client.connect(mirror, { ...settings, timeoutMs: Math.max(1, leftMs) });
     } catch (error) {
-      const isWorthIt = error instanceof DrayError && error.retryable && delayMs < leftMs;
+      const waitMs = error instanceof DrayError ? Math.max(delayMs, error.retryAfterMs) : delayMs;
+      const isWorthIt = error instanceof DrayError && error.retryable && waitMs < leftMs;
       if (!isWorthIt) throw error;
-      await Bun.sleep(Math.max(delayMs, error.retryAfterMs));
+      await Bun.sleep(waitMs);
     }
   }
 }

@@ -31,6 +31,10 @@ export class ListResponder implements Responder {
     this.#credit = Math.min(this.#credit + credit, MAX_CREDIT);
   }
 
+  waitsForClient(): boolean {
+    return this.#credit === 0;
+  }
+
   fill(out: OutBuffer): FillResult {
     if (this.#batch.length === 0) this.#gather();
     if (this.#batch.length > 0) {

@@ -53,6 +53,8 @@ export interface Responder {
    * A throw ends the answer with an ERROR message.
    */
   fill(out: OutBuffer): FillResult;
+  /** Whether it is the client's turn to do something before there is more. */
+  waitsForClient?(): boolean;
   /** For the client's MORE. */
   more?(credit: number): void;
   /** The request is over, in whatever way. Called exactly once. */

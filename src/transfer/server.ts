@@ -17,7 +17,7 @@ export interface ServerLog {
 
 /** How long a new connection may take to say HELLO. */
 const HANDSHAKE_LIMIT_MS = 10_000;
-/** How long a client may take nothing of what waits for it. */
+/** How long a client may take nothing of what waits for it, or say nothing when it is its turn. */
 const STALL_LIMIT_MS = 60_000;
 /** How long a connection may be without any request. */
 const IDLE_LIMIT_MS = 300_000;
@@ -99,7 +99,7 @@ export class Server {
     for (const session of this.#sessions) {
       const limitMs = !session.isWelcome
         ? HANDSHAKE_LIMIT_MS
-        : session.isBlocked
+        : session.isBlocked || session.waitsForClient
           ? STALL_LIMIT_MS
           : session.isBusy
             ? Number.POSITIVE_INFINITY

@@ -52,6 +52,7 @@ export class Session {
   readonly #queue: QueuedRequest[] = [];
   #isWelcome = false;
   #isEnding = false;
+  #hasClientEnded = false;
   #timer: Timer | undefined;
   #turnQueued = false;
   #pumpQueued = false;
@@ -64,7 +65,11 @@ export class Session {
       message: (message, requestId) => this.#take(message, requestId),
       failed: (error) => this.refuse(error),
       drained: () => this.#pump(),
-      ended: () => this.finish(),
+      ended: () => {
+        this.#hasClientEnded = true;
+        this.finish();
+        this.#pump();
+      },
       closed: (error) => {
         clearTimeout(this.#timer);
         for (const request of this.#queue.splice(0)) request.responder.release();
@@ -92,6 +97,11 @@ export class Session {
   get lastActiveMs(): number {
     const { lastTakenMs } = this.#channel.connection;
     return this.isBlocked ? lastTakenMs : Math.max(this.#channel.lastHeardMs, lastTakenMs);
+  }
+
+  /** Whether nothing goes on until the client does its part, and says more. */
+  get waitsForClient(): boolean {
+    return this.#queue[0]?.responder.waitsForClient?.() === true;
   }
 
   /** Whether bytes wait for the client to take them. */
@@ -194,9 +204,17 @@ export class Session {
       const filled = this.#fillShared();
       turnBytes += filled.usedBytes;
       if (filled.usedBytes > 0) connection.write(shared.bytes.subarray(0, filled.usedBytes));
-      else if (filled.isWaiting) return;
+      else if (filled.isWaiting) return this.#giveUpIfEnded();
     }
     if (this.#isEnding && this.#queue.length === 0) connection.finish();
+  }
+
+  /** What waits for a client that has said its last word waits for ever. */
+  #giveUpIfEnded(): void {
+    if (!this.#hasClientEnded || !this.waitsForClient) return;
+    this.refuse(
+      new DrayError("closed", "the client ended its side without giving credit for the rest of the list"),
+    );
   }
 
   /** Puts frames of as many requests as fit. */
