@@ -62,6 +62,14 @@ const WRONG: Record<string, Answer> = {
       ...data(id, 2, 3),
       endFrame(id, BAD.length, CHAIN),
     ),
+  "a piece with damaged bytes, under a chain that is right": (connection, { id }) =>
+    connection.send(
+      fileFrame(id, HEAD),
+      ...data(id, 0),
+      dataFrame(id, "xxh3", PIECES[0]!, digest("xxh3", PIECES[1]!)),
+      ...data(id, 2, 3),
+      endFrame(id, BAD.length, CHAIN),
+    ),
   "a piece too few": (connection, { id }) =>
     connection.send(fileFrame(id, HEAD), ...data(id, 0, 1, 2), endFrame(id, BAD.length, CHAIN)),
   "a piece too few, and END says so": (connection, { id }) =>

@@ -209,6 +209,16 @@ describe("what was opened", () => {
   });
 });
 
+test("a component that is none is refused, whoever let it through", () => {
+  fs.mkdirSync(inside.join("a/b/.."), { recursive: true });
+  for (const name of ["", ".", "..", "a/b", "/etc", "../x", "a\0b"]) {
+    expect([name, hold([name])]).toEqual([name, "name"]);
+    expect([name, hold(["a", name], true)]).toEqual([name, "name"]);
+    using directory = root.hold(["a"]);
+    expect(codeOf(() => directory.entry(name))).toBe("name");
+  }
+});
+
 test("two that make the same directories at once do not stand in each other's way", () => {
   const other = new ContainedRoot(inside.path);
   for (let index = 0; index < 50; index++) {

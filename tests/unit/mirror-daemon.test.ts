@@ -265,7 +265,7 @@ describe("an order", () => {
 
   test("is finished in fair turns with another one that came first", async () => {
     await start({ workers: 2 });
-    const many = source({ entries: Array.from({ length: 5000 }, (_, index) => entry(`m/${index}`)) });
+    const many = source({ entries: Array.from({ length: 2000 }, (_, index) => entry(`m/${index}`)) });
     const few = source({ entries: [entry("one"), entry("two")] });
     const ended: string[] = [];
     const first = order(many).then(() => ended.push("many"));

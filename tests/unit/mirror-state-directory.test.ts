@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { STATE_DIRECTORY, StateDirectory } from "../../src/mirror/state-directory.ts";
 import { codeOf } from "../property/error-code.ts";
 import { startProgram } from "../support/process.ts";
-import { type TempFolder, tempFolder } from "../support/temp.ts";
+import { type TempFolder, smallFileSystem, tempFolder } from "../support/temp.ts";
 
 const NOW_MS = 1_700_000_000_000;
 /** What a span begins earlier than the mark, at most: clocks and file times differ a little. */
@@ -63,6 +63,31 @@ describe("the lock", () => {
     const state = open();
     expect(state.wasKilled).toBe(true);
     expect(state.distrusted).toBeUndefined(); // the machine stayed up: nothing was lost
+  });
+});
+
+describe("a lock that cannot be had for another reason", () => {
+  test("is not said to be another mirror: the lock file is none", () => {
+    fs.mkdirSync(folder.join(STATE_DIRECTORY));
+    fs.writeFileSync(folder.join(STATE_DIRECTORY, "lock"), "not a database at all ".repeat(200));
+    expect(codeOf(() => open())).toBe("storage");
+  });
+
+  test("is not said to be another mirror: a directory has its name", () => {
+    fs.mkdirSync(folder.join(STATE_DIRECTORY, "lock"), { recursive: true });
+    expect(codeOf(() => open())).toBe("storage");
+  });
+
+  test("is not said to be another mirror: the disk is full", () => {
+    using small = smallFileSystem(256 * 1024);
+    if (small === undefined) return;
+    const filler = fs.openSync(small.join("filler"), "w");
+    try {
+      for (;;) fs.writeSync(filler, new Uint8Array(4096));
+    } catch {
+      fs.closeSync(filler);
+    }
+    expect(codeOf(() => new StateDirectory(small.path, NOW_MS))).toBe("no-space");
   });
 });
 

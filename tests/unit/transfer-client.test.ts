@@ -140,8 +140,11 @@ describe("a listing", () => {
     expect(await list).toEqual({ files: 2, directories: 0, others: 0 });
   });
 
-  test("whose taker throws fails with that error", async () => {
-    const client = await connect(serve(answerWith(entriesOf("a"))));
+  test.each([
+    ["before its end has come", [entriesOf("a")]],
+    ["when its end is there already", [entriesOf("a"), listed(1)]],
+  ] as [string, Message[]][])("whose taker throws %s fails with that error", async (_, messages) => {
+    const client = await connect(serve(answerWith(...messages)));
     const list = client.list(".", 4, () => {
       throw new Error("the queue is gone");
     });

@@ -6,6 +6,8 @@ import {
   SENT,
   fetch,
   gotType,
+  list,
+  more,
   settled,
   typesOf,
 } from "../property/content-stage.ts";
@@ -19,7 +21,22 @@ beforeEach(() => {
 });
 afterEach(() => stage[Symbol.asyncDispose]());
 
-const { welcome, error, data, end } = SENT;
+const { welcome, error, listed, data, end } = SENT;
+
+/** From here on the clock of the process is ahead; timers run as ever. */
+function skip(aheadMs: number): Disposable {
+  const now = performance.now.bind(performance);
+  const clock = spyOn(performance, "now").mockImplementation(() => now() + aheadMs);
+  return { [Symbol.dispose]: () => clock.mockRestore() };
+}
+
+/** From here on timers of a second and more end soon; the clock runs as ever. */
+function hurry(): Disposable {
+  const start = globalThis.setTimeout;
+  const timers = spyOn(globalThis, "setTimeout").mockImplementation(((callback: () => void, delayMs = 0) =>
+    start(callback, delayMs >= 1_000 ? 10 : delayMs)) as typeof setTimeout);
+  return { [Symbol.dispose]: () => timers.mockRestore() };
+}
 
 describe("a client that does not read", () => {
   test("costs the server no more than its buffers, and holds up nobody", async () => {
@@ -53,13 +70,6 @@ describe("a client that does not read", () => {
 });
 
 describe("a client that does not do its part", () => {
-  /** From here on the clock of the process is ahead; timers run as ever. */
-  function skip(aheadMs: number): Disposable {
-    const now = performance.now.bind(performance);
-    const clock = spyOn(performance, "now").mockImplementation(() => now() + aheadMs);
-    return { [Symbol.dispose]: () => clock.mockRestore() };
-  }
-
   test("is ended: no HELLO, though it sends something else", async () => {
     const peer = await stage.connect(HELLO.subarray(0, 5));
     const good = await stage.welcomed();
@@ -93,6 +103,28 @@ describe("a client that does not do its part", () => {
   });
 });
 
+describe("a list that waits for credit that does not come", () => {
+  test("ends with its client's side: no MORE can come any more", async () => {
+    const peer = await stage.connect(HELLO, list(1, 0));
+    expect(await settled(peer)).toEqual([welcome]);
+    peer.end();
+    using _ = skip(61_000);
+    await peer.ended(5_000);
+  });
+
+  test("is ended when its client has not said a word for a minute, and goes on when it has", async () => {
+    const silent = await stage.connect(HELLO, list(1, 0));
+    const slow = await stage.connect(HELLO, list(1, 0));
+    expect([await settled(silent), await settled(slow)]).toEqual([[welcome], [welcome]]);
+    using _ = skip(61_000);
+    slow.send(PING);
+    await silent.ended(5_000);
+    expect(await settled(slow)).toEqual([welcome]);
+    slow.send(more(1, 10));
+    await gotType(slow, listed);
+  });
+});
+
 describe("stop", () => {
   test("lets running answers finish, turns new requests down, and resolves", async () => {
     makeLargeFile(stage.folder.join("large"), { seed: 6, sizeBytes: 40_000_000, sparse: true });
@@ -117,8 +149,9 @@ describe("stop", () => {
   test("resolves at once without connections, and soon with clients that never close", async () => {
     await stage.restart({});
     const peer = await stage.welcomed();
+    using _ = hurry();
     const stopped = stage.server.stop();
-    await peer.ended();
-    await stopped; // the server does not wait for ever
+    await stopped;
+    expect(peer.isEnded || peer.isClosed).toBe(true); // the server does not wait for ever
   });
 });
