@@ -62,7 +62,7 @@ const SYSTEM_ERRORS: Record<string, { code: ErrorCode; text: string }> = {
   ELOOP: { code: "refused", text: "it is a symbolic link" },
   EACCES: { code: "refused", text: "permission denied" },
   EPERM: { code: "refused", text: "operation not permitted" },
-  EROFS: { code: "storage", text: "the file system is read-only" },
+  EROFS: { code: "refused", text: "the file system is read-only" },
   ENAMETOOLONG: { code: "name", text: "the name is too long for the file system" },
   EILSEQ: { code: "name", text: "the file system does not take this name" },
   ENOSPC: { code: "no-space", text: "no space left on the device" },

@@ -140,17 +140,26 @@ function currentBootId(): string {
 
 /** SQLite's lock goes away with its process, however that ends. */
 function lock(lockPath: string, mirrorDirectory: string): Database {
-  const database = new Database(lockPath, { create: true });
+  let database: Database | undefined;
   try {
+    database = new Database(lockPath, { create: true });
     database.run("PRAGMA locking_mode = EXCLUSIVE");
     database.run("BEGIN EXCLUSIVE");
     database.run("PRAGMA user_version = 1");
     database.run("COMMIT");
     return database;
   } catch (error) {
-    database.close();
-    throw new DrayError("refused", `another dray mirror is using ${quoteName(mirrorDirectory)}`, {
-      cause: error,
-    });
+    database?.close();
+    throw withContext(`cannot use ${quoteName(mirrorDirectory)} as the mirror's directory`, lockError(error));
   }
+}
+
+function lockError(error: unknown): DrayError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code.startsWith("SQLITE_BUSY"))
+    return new DrayError("refused", "another dray mirror is using it", { cause: error });
+  if (code === "SQLITE_FULL")
+    return new DrayError("no-space", "no space left on the device", { cause: error });
+  const why = error instanceof Error ? error.message : String(error);
+  return new DrayError("storage", `its lock cannot be taken: ${why}`, { cause: error });
 }
