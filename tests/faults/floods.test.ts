@@ -60,6 +60,13 @@ const FLOODS: Record<string, Script> = {
     fetch: (connection, { id, digest }) =>
       flood(connection, dataFrame(id + 1, digest, Buffer.alloc(1024 * 1024)), () => connection.end()),
   },
+  "a piece that claims 4 GiB, and is sent": {
+    files: { file: Buffer.from("x") },
+    fetch: (connection, { id }) => {
+      connection.send(frame(FRAME.data, id, Buffer.alloc(8), 0xffff_ffff));
+      flood(connection, Buffer.alloc(1024 * 1024), () => connection.end());
+    },
+  },
   "pieces before the file": {
     files: { file: Buffer.from("x") },
     fetch: (connection, { id, digest }) =>
