@@ -99,6 +99,12 @@ describe("names that cannot be carried are reported, and the rest arrives", () =
 
   test("paths over 4096 bytes; those just under it arrive", async () => {
     await using stage = await Stage.open();
+    // Removing them takes a tool that goes down step by step.
+    await using _ = {
+      [Symbol.asyncDispose]: async () => {
+        await startProgram(["rm", "-rf", stage.folder.join("data"), stage.mirrorDirectory]).exit;
+      },
+    };
     const longest = [...Array<string>(15).fill("d".repeat(255)), "f".repeat(256 - 20)];
     expect(longest.join("/").length).toBeLessThanOrEqual(4096);
     const content = await stage.content("data", (directory) => {
@@ -114,8 +120,6 @@ describe("names that cannot be carried are reported, and the rest arrives", () =
     const sent = await filesIn(content.directory);
     expect(sent).toHaveLength(3); // with the end of the last line
     expect(await filesIn(stage.treeOf(content))).toEqual(sent.filter((name) => !name.endsWith("too far")));
-    // Removing needs a tool that goes down step by step.
-    await startProgram(["rm", "-rf", content.directory, stage.mirrorDirectory]).exit;
   });
 });
 
