@@ -192,11 +192,11 @@ describe("the answer to a FETCH", () => {
         delta,
         fc.boolean(),
         (kind, contents, pieceBytes, delta, inEnd) => {
-          const messages = goodAnswer(kind, contents, pieceBytes).map((message) =>
-            (message.type === "end" && inEnd) || (message.type === "file" && !inEnd)
-              ? { ...message, length: Math.max(0, message.length + delta) }
-              : message,
-          );
+          const messages = goodAnswer(kind, contents, pieceBytes).map((message): Message => {
+            const length = Math.max(0, contents.length + delta);
+            if (message.type === "end" && inEnd) return { ...message, length };
+            return message.type === "file" && !inEnd ? { ...message, length, size: length } : message;
+          });
           if (contents.length + delta <= 0 && contents.length === 0) return;
           const { receiver, isComplete } = play(kind, messages);
           // Nobody is given more than was announced, not even before the end shows that it was wrong.
