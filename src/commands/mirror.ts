@@ -1,6 +1,7 @@
 import type { DrayError } from "../errors/dray-error.ts";
 import { MirrorDaemon } from "../mirror/mirror-daemon.ts";
 import { mirrorTable, type MirrorOptions } from "../options/mirror-options.ts";
+import { exportingLine } from "../report/listening-line.ts";
 import { THREAD_URL } from "../thread-url.ts";
 import { defineDrayCommand, type CommandIo } from "./command.ts";
 import { announce } from "./listening.ts";
@@ -16,6 +17,9 @@ async function runMirror(options: MirrorOptions, io: CommandIo): Promise<number>
   const ended = onShutdown(options.graceMs, async () => (await starting).finish());
   const daemon = await starting;
   await announce(daemon, options.json, io, `everybody who can reach it can have files pulled to here`);
+  if (daemon.exportPort !== undefined) {
+    await io.out.text(exportingLine({ address: daemon.address, port: daemon.exportPort }, options.json));
+  }
   const exitCode = await Promise.race([ended, broken.promise]);
   await daemon.close();
   return exitCode;

@@ -1,12 +1,17 @@
 import * as fs from "node:fs";
-import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
+import { DrayError, isNotFound, systemErrorCode } from "../errors/dray-error.ts";
 import type { ContainedDirectory } from "./contained-root.ts";
 import { type DigestKind, DigestChain, digestBytes, writeDigest } from "../wire/digest.ts";
 
-const { O_WRONLY, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
+const { O_WRONLY, O_RDONLY, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 
 /** Names of files that are not published yet: never listed, never taken from a source. */
 const TEMP_NAME = /^\.dray-[0-9a-z]+-[0-9a-z]+\.tmp$/;
+
+/** A part of a large file that a later attempt can go on with: the version's key, and who is writing to it. */
+const PART_NAME = /^\.dray-(part[0-9a-z]+)-([0-9a-z]+)\.tmp$/;
+/** In place of a writer: nobody is. */
+const PARKED = "0";
 
 /** Tells this thread's temp files from those of others, and of an earlier run. */
 const runTag = Math.floor(Math.random() * 36 ** 8).toString(36);
@@ -14,6 +19,23 @@ let counter = 0;
 
 export function isTempName(name: string): boolean {
   return TEMP_NAME.test(name);
+}
+
+/** Which version of which file a part belongs to. */
+export interface PartIdentity {
+  name: string;
+  sizeBytes: number;
+  mtimeUs: number;
+}
+
+function partKey({ name, sizeBytes, mtimeUs }: PartIdentity): string {
+  return `part${Bun.hash.xxHash3(`${sizeBytes} ${mtimeUs} ${name}`).toString(36)}`;
+}
+
+/** The name under which a part that a killed process was writing can be found again; undefined for other names. */
+export function parkedName(tempName: string): string | undefined {
+  const key = PART_NAME.exec(tempName)?.[1];
+  return key === undefined ? undefined : `.dray-${key}-${PARKED}.tmp`;
 }
 
 export interface PublishSettings {
@@ -30,21 +52,69 @@ export interface PublishSettings {
  * A file that nobody can see under its name until it is whole: bytes go to a temp file in the same
  * directory, and one rename makes them visible (DESIGN section 3, "Publish").
  *
- * The directory must stay held until commit or abandon.
+ * The directory must stay held until commit, park or abandon.
  */
 export class Publication {
   readonly #directory: ContainedDirectory;
   readonly #name: string;
   readonly #tempPath: string;
   #descriptor: number;
-  #writtenBytes = 0;
+  #writtenBytes: number;
 
-  /** @throws a system error */
-  constructor(directory: ContainedDirectory, name: string) {
+  /**
+   * Starts a file from its first byte.
+   * @param part makes what is written a part that can be gone on with, even when this process is killed
+   * @throws a system error
+   */
+  static begin(directory: ContainedDirectory, name: string, part?: PartIdentity): Publication {
+    const tag = `${runTag}${(counter++).toString(36)}`;
+    const tempPath = directory.entry(`.dray-${part === undefined ? "file" : partKey(part)}-${tag}.tmp`);
+    const descriptor = fs.openSync(tempPath, O_WRONLY | O_CREAT | O_EXCL | (O_NOFOLLOW ?? 0), 0o666);
+    return new Publication(directory, name, tempPath, descriptor, 0);
+  }
+
+  /**
+   * Goes on with a part that was parked, if there is one of this very version. Taking it is one rename,
+   * so two attempts never write to the same part.
+   * @throws a system error other than "not there"
+   */
+  static resume(directory: ContainedDirectory, identity: PartIdentity): Publication | undefined {
+    const key = partKey(identity);
+    const tempPath = directory.entry(`.dray-${key}-${runTag}${(counter++).toString(36)}.tmp`);
+    try {
+      fs.renameSync(directory.entry(`.dray-${key}-${PARKED}.tmp`), tempPath);
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+    const descriptor = fs.openSync(tempPath, O_WRONLY | O_APPEND | (O_NOFOLLOW ?? 0));
+    return new Publication(directory, identity.name, tempPath, descriptor, fs.fstatSync(descriptor).size);
+  }
+
+  private constructor(
+    directory: ContainedDirectory,
+    name: string,
+    tempPath: string,
+    descriptor: number,
+    writtenBytes: number,
+  ) {
     this.#directory = directory;
     this.#name = name;
-    this.#tempPath = directory.entry(`.dray-${runTag}-${(counter++).toString(36)}.tmp`);
-    this.#descriptor = fs.openSync(this.#tempPath, O_WRONLY | O_CREAT | O_EXCL | (O_NOFOLLOW ?? 0), 0o666);
+    this.#tempPath = tempPath;
+    this.#descriptor = descriptor;
+    this.#writtenBytes = writtenBytes;
+  }
+
+  /** Closes the part and leaves it for a later attempt. @throws a system error */
+  park(identity: PartIdentity): void {
+    this.#close();
+    fs.renameSync(this.#tempPath, this.#directory.entry(`.dray-${partKey(identity)}-${PARKED}.tmp`));
+  }
+
+  /** Whether the part was last written to in this span of time, in milliseconds since 1970. */
+  wasWrittenIn(span: { fromMs: number; untilMs: number }): boolean {
+    const { mtimeMs } = fs.fstatSync(this.#descriptor);
+    return mtimeMs >= span.fromMs && mtimeMs <= span.untilMs;
   }
 
   get writtenBytes(): number {

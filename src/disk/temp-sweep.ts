@@ -1,12 +1,15 @@
 import * as fs from "node:fs";
 import { isNotFound } from "../errors/dray-error.ts";
-import { ContainedRoot } from "./contained-root.ts";
+import { type ContainedDirectory, ContainedRoot } from "./contained-root.ts";
 import { factsAt } from "./file-facts.ts";
-import { isTempName } from "./publication.ts";
+import { isTempName, parkedName } from "./publication.ts";
+
+/** How long a part of a large file is kept that nobody goes on with. */
+const PART_KEPT_MS = 7 * 86_400_000;
 
 /**
- * Removes the temp files that a killed process left in a tree. Goes directory by directory and lets
- * other work run in between.
+ * Cleans up after a killed process: removes its temp files, and parks its parts of large files so
+ * that they can be gone on with. Goes directory by directory and lets other work run in between.
  * @param except names directly below the root that are left alone
  * @param olderThanMs files that changed later belong to a running process
  * @returns how many were removed
@@ -43,16 +46,29 @@ function sweepDirectory(
     for (const entry of fs.readdirSync(directory.path, { withFileTypes: true })) {
       if (components.length === 0 && except.includes(entry.name)) continue;
       if (entry.isDirectory()) pending.push([...components, entry.name]);
-      else if (
-        isTempName(entry.name) &&
-        (factsAt(directory.entry(entry.name))?.ctimeMs ?? olderThanMs) < olderThanMs
-      ) {
-        fs.unlinkSync(directory.entry(entry.name));
-        removed++;
-      }
+      else if (isTempName(entry.name) && sweepFile(directory, entry.name, olderThanMs)) removed++;
     }
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
   return removed;
+}
+
+/** @returns whether the file was removed */
+function sweepFile(directory: ContainedDirectory, name: string, olderThanMs: number): boolean {
+  const facts = factsAt(directory.entry(name));
+  if (facts === undefined || facts.kind !== "file" || facts.ctimeMs >= olderThanMs) return false;
+  const parked = parkedName(name);
+  if (parked === undefined || facts.sizeBytes === 0 || facts.ctimeMs < olderThanMs - PART_KEPT_MS) {
+    fs.unlinkSync(directory.entry(name));
+    return true;
+  }
+  // Of two parts of one version the larger one is worth more.
+  const other = name === parked ? undefined : factsAt(directory.entry(parked));
+  if (other !== undefined && other.sizeBytes >= facts.sizeBytes) {
+    fs.unlinkSync(directory.entry(name));
+    return true;
+  }
+  if (name !== parked) fs.renameSync(directory.entry(name), directory.entry(parked));
+  return false;
 }

@@ -6,6 +6,13 @@ import type { ContainedDirectory, ContainedRoot } from "./contained-root.ts";
 import { factsAt } from "./file-facts.ts";
 import { isTempName } from "./publication.ts";
 
+/** Whether a path from the root, and all below it, is left out as if it were not there. */
+export type Hides = (path: string) => boolean;
+
+export function isHidden(components: readonly string[], hides: Hides): boolean {
+  return components.some((_, index) => hides(components.slice(0, index + 1).join("/")));
+}
+
 /**
  * Everything at and below a path, directories before what is in them, one entry at a time: memory
  * grows with the largest directories on the way down, never with the tree.
@@ -15,7 +22,12 @@ import { isTempName } from "./publication.ts";
  *
  * @throws DrayError "not-found" (or a system error) at the first step when the path itself is not there
  */
-export function* walk(root: ContainedRoot, components: readonly string[]): Generator<ListEntry, void> {
+export function* walk(
+  root: ContainedRoot,
+  components: readonly string[],
+  hides: Hides = () => false,
+): Generator<ListEntry, void> {
+  if (isHidden(components, hides)) throw new DrayError("not-found", "no such file or directory");
   if (components.length > 0) {
     using parent = root.hold(components.slice(0, -1));
     const own = entryAt(parent.entry(components.at(-1)!), components.join("/"));
@@ -23,21 +35,27 @@ export function* walk(root: ContainedRoot, components: readonly string[]): Gener
     if (own.kind !== "directory") return yield own;
     yield own;
   }
-  yield* below(root, components);
+  yield* below(root, components, hides);
 }
 
 /** Entries that are looked at in one go, while their directory is open. */
 const LOOK_AHEAD = 128;
 
-function* below(root: ContainedRoot, components: readonly string[]): Generator<ListEntry, void> {
+function* below(
+  root: ContainedRoot,
+  components: readonly string[],
+  hides: Hides,
+): Generator<ListEntry, void> {
   const prefix = components.length === 0 ? "" : `${components.join("/")}/`;
   const names = namesIn(root, components);
   if (names === undefined) return yield plainEntry("unreadable", components.join("/") || ".");
   for (const shown of names.unnameable) yield plainEntry("unnameable", prefix + shown);
   for (let start = 0; start < names.plain.length; start += LOOK_AHEAD) {
     for (const entry of entriesOf(root, components, prefix, names.plain.slice(start, start + LOOK_AHEAD))) {
+      if (hides(entry.path)) continue;
       yield entry;
-      if (entry.kind === "directory") yield* below(root, [...components, entry.path.slice(prefix.length)]);
+      if (entry.kind === "directory")
+        yield* below(root, [...components, entry.path.slice(prefix.length)], hides);
     }
   }
 }

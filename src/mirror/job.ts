@@ -48,7 +48,12 @@ export type Outcome =
   | { kind: "fetched"; sizeBytes: number }
   | { kind: "unchanged"; sizeBytes: number }
   | { kind: "directory" }
-  | { kind: "failed"; code: ErrorCode; message: string };
+  /** `mayPass`: trying again can help. */
+  | { kind: "failed"; code: ErrorCode; message: string; mayPass: boolean }
+  /** The system said that the disk is full. */
+  | { kind: "full"; message: string }
+  /** Not tried, or not to blame: as if it had not been in the job. */
+  | { kind: "returned" };
 
 export interface JobDone {
   type: "done";
@@ -58,8 +63,8 @@ export interface JobDone {
   outcomes: Outcome[];
   /** File bytes that came since the last progress message. */
   receivedBytes: number;
-  /** Set when no connection could be made: asking again for other files is pointless now. */
-  unreachable: { code: ErrorCode; message: string } | undefined;
+  /** What became of the connection to the source. */
+  connection: { state: "kept" } | { state: "lost" | "unreachable"; code: ErrorCode; message: string };
 }
 
 export interface JobProgress {

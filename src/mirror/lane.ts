@@ -1,27 +1,31 @@
 import { ContainedRoot } from "../disk/contained-root.ts";
-import { DrayError, asDrayError } from "../errors/dray-error.ts";
-import { type Backoff, delayAfterAttempt } from "../net/backoff.ts";
-import { withRetry } from "../net/dial.ts";
+import type { ErrorCode } from "../errors/codes.ts";
+import { DrayError, asDrayError, systemErrorCode } from "../errors/dray-error.ts";
 import { Client } from "../transfer/client.ts";
 import { CAPABILITY, TO_END } from "../wire/messages.ts";
 import type { Job, JobDone, JobItem, LaneSettings, Outcome } from "./job.ts";
 import { MirroredFile, isUnchanged } from "./mirrored-file.ts";
 
-/** How often a connection is tried, and how often a file. */
-const DIAL_BACKOFF: Backoff = { attempts: 3, firstDelayMs: 250, maxDelayMs: 2_000 };
-const FILE_BACKOFF: Backoff = { attempts: 3, firstDelayMs: 100, maxDelayMs: 2_000 };
 const DIAL_TIMEOUT_MS = 10_000;
 /** Below this, the rest of a file that failed on our side is cheaper to drain than a new connection. */
 const DRAIN_LIMIT_BYTES = 1024 * 1024;
 
-/** Connections in a row that may be lost without a single file to show for it. */
-const FRUITLESS_LIMIT = 10;
+/**
+ * After these, what has come of a large file is as good as it was: the peer or the way to it went. After
+ * anything else it is in doubt, or in the way on a full disk.
+ */
+const KEEPS_PART: ReadonlySet<ErrorCode> = new Set([
+  "closed",
+  "timeout",
+  "unreachable",
+  "busy",
+  "interrupted",
+]);
 
 interface Wanted {
   index: number;
   item: JobItem;
   components: string[];
-  attempts: number;
 }
 
 /**
@@ -46,15 +50,15 @@ export class Lane {
     return bytes;
   }
 
-  /** Does a job to its end. Never throws: what fails is an outcome. */
+  /** Tries each item of a job once. Never throws: what fails is an outcome. */
   async run(job: Job): Promise<JobDone> {
     const outcomes: Outcome[] = [];
-    let unreachable: DrayError | undefined;
+    let connection: JobDone["connection"] = { state: "kept" };
     try {
       const root = new ContainedRoot(this.#settings.mirrorDirectory);
       try {
         const wanted = this.#prepare(root, job, outcomes);
-        unreachable = await this.#fetchAll(root, job, wanted, outcomes);
+        if (wanted.length > 0) connection = await this.#fetchAll(root, job, wanted, outcomes);
       } finally {
         root.close();
       }
@@ -68,7 +72,7 @@ export class Lane {
       lane: job.lane,
       outcomes,
       receivedBytes: this.takeReceivedBytes(),
-      unreachable: unreachable && { code: unreachable.code, message: unreachable.message },
+      connection,
     };
   }
 
@@ -93,7 +97,7 @@ export class Lane {
         } else if (isUnchanged(root, components, item, this.#settings.distrusted)) {
           outcomes[index] = { kind: "unchanged", sizeBytes: item.sizeBytes };
         } else {
-          wanted.push({ index, item, components, attempts: 0 });
+          wanted.push({ index, item, components });
         }
       } catch (error) {
         outcomes[index] = failed(error);
@@ -102,34 +106,32 @@ export class Lane {
     return wanted;
   }
 
-  /** @returns why no connection could be made, if that is what ended it */
   async #fetchAll(
     root: ContainedRoot,
     job: Job,
-    wanted: Wanted[],
+    wanted: readonly Wanted[],
     outcomes: Outcome[],
-  ): Promise<DrayError | undefined> {
-    let fruitless = 0;
-    while (wanted.length > 0) {
-      let client: Client;
-      try {
-        client = await this.#connect(job);
-      } catch (error) {
-        const known = asDrayError(error);
-        for (const { index } of wanted) outcomes[index] = failed(known);
-        return known;
-      }
-      const errors = await Promise.all(wanted.map((one) => this.#fetchOne(client, root, job, one, outcomes)));
-      const settled = settle(wanted, errors, client.closedBy, outcomes);
-      fruitless = settled.isLost && !errors.includes(undefined) ? fruitless + 1 : 0;
-      if (fruitless >= FRUITLESS_LIMIT) {
-        for (const { index } of settled.again) outcomes[index] = failed(client.closedBy);
-        return client.closedBy;
-      }
-      wanted = settled.again;
-      if (wanted.length > 0) await Bun.sleep(settled.waitMs);
+  ): Promise<JobDone["connection"]> {
+    let client: Client;
+    try {
+      client = await this.#connect(job);
+    } catch (error) {
+      for (const { index } of wanted) outcomes[index] = { kind: "returned" };
+      const { code, message } = asDrayError(error);
+      return { state: "unreachable", code, message };
     }
-    return undefined;
+    const errors = await Promise.all(wanted.map((one) => this.#fetchOne(client, root, job, one, outcomes)));
+    const lostBy = client.closedBy;
+    let isLost = false;
+    for (const [position, { index }] of wanted.entries()) {
+      const error = errors[position];
+      if (error === undefined) continue;
+      // Behind the file that was under way when the connection went: not to blame for that.
+      const isVictim = lostBy !== undefined && error.cause === lostBy;
+      isLost ||= isVictim || error === lostBy;
+      outcomes[index] = isVictim ? { kind: "returned" } : failed(error, error === lostBy);
+    }
+    return isLost ? { state: "lost", code: lostBy!.code, message: lostBy!.message } : { state: "kept" };
   }
 
   /** @returns the error, if it failed */
@@ -143,20 +145,17 @@ export class Lane {
     const file = new MirroredFile(root, one.components, this.#settings, (bytes) => {
       this.#receivedBytes += bytes;
     });
-    const request = {
-      path: one.item.path,
-      offset: 0,
-      length: TO_END,
-      delayMs: job.delayMs,
-      digest: this.#settings.digest,
-    };
+    const { path } = one.item;
+    const { digest } = this.#settings;
     try {
-      await client.fetch(request, file);
+      const offset = file.takeUp(one.item);
+      await client.fetch({ path, offset, length: TO_END, delayMs: job.delayMs, digest }, file);
       outcomes[one.index] = { kind: "fetched", sizeBytes: file.sizeBytes };
       return undefined;
     } catch (error) {
       try {
-        file.abandon();
+        if (KEEPS_PART.has(asDrayError(error).code)) file.park();
+        else file.abandon();
       } catch (abandonError) {
         return asDrayError(abandonError);
       }
@@ -195,54 +194,23 @@ export class Lane {
 
   async #dial(job: Job): Promise<Client> {
     const settings = { agent: this.#settings.agent, timeoutMs: DIAL_TIMEOUT_MS };
-    const { host, port } = job;
-    const client = await withRetry(DIAL_BACKOFF, () =>
-      Client.connect({ host, port }, settings).catch(mayPass),
-    );
+    const client = await Client.connect({ host: job.host, port: job.port }, settings).catch(mayPass);
     client.require(CAPABILITY.content, "files");
     return client;
   }
 }
 
-/** The manager has just spoken with this server: what looks like another protocol now was damaged. */
+/** The manager has spoken with this server: what looks like another protocol now was damaged. */
 function mayPass(error: unknown): never {
   const known = asDrayError(error);
   throw known.code === "protocol" ? new DrayError("closed", known.message, { cause: error }) : known;
 }
 
-/**
- * Which files are to be tried again, and after how long; the others have their outcome.
- * @param lostBy what ended the connection, if it is gone; files that were behind the one under way are
- *   not to blame for that
- */
-function settle(
-  wanted: readonly Wanted[],
-  errors: readonly (DrayError | undefined)[],
-  lostBy: DrayError | undefined,
-  outcomes: Outcome[],
-): { again: Wanted[]; waitMs: number; isLost: boolean } {
-  const again: Wanted[] = [];
-  let waitMs = 0;
-  let isLost = false;
-  for (const [position, one] of wanted.entries()) {
-    const error = errors[position];
-    if (error === undefined) continue;
-    const isVictim = lostBy !== undefined && error.cause === lostBy;
-    isLost ||= isVictim || error === lostBy;
-    if (!isVictim) one.attempts++;
-    const canRetry = error.retryable || (error === lostBy && error.code === "protocol");
-    const delayMs =
-      canRetry || isVictim ? delayAfterAttempt(FILE_BACKOFF, one.attempts, Math.random()) : undefined;
-    if (delayMs === undefined) outcomes[one.index] = failed(error);
-    else {
-      again.push(one);
-      waitMs = Math.max(waitMs, delayMs, error.retryAfterMs);
-    }
-  }
-  return { again, waitMs, isLost };
-}
-
-function failed(error: unknown): Outcome {
-  const { code, message } = asDrayError(error);
-  return { kind: "failed", code, message };
+/** @param isConnectionLost then even a breach of the protocol may have been an accident */
+function failed(error: unknown, isConnectionLost = false): Outcome {
+  const known = asDrayError(error);
+  const { code, message } = known;
+  if (code === "no-space" && systemErrorCode(known.cause) !== undefined) return { kind: "full", message };
+  const isAccident = isConnectionLost && code === "protocol";
+  return { kind: "failed", code, message, mayPass: known.retryable || isAccident };
 }

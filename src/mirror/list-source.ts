@@ -7,14 +7,14 @@ import type { ListEntry } from "../wire/entries.ts";
 import { CAPABILITY } from "../wire/messages.ts";
 import { isWithin, parseListedName, parsePath } from "../wire/names.ts";
 import type { OrderSource } from "../wire/order.ts";
-import type { JobItem } from "./job.ts";
+import { ITEM_STATE, type ItemState } from "./journal-schema.ts";
+import type { ListedItem } from "./journal.ts";
+import type { NameFilter } from "./name-filter.ts";
 
 export interface ListSink {
   connected(): void;
-  /** Resolves when there is room for more. */
-  items(items: JobItem[]): Promise<void>;
-  failed(path: string, code: ErrorCode, message: string): void;
-  skipped(path: string, reason: string): void;
+  /** A batch of what is to be mirrored, and of what cannot or is not to be. */
+  items(items: ListedItem[]): Promise<void>;
 }
 
 const DIAL_BACKOFF: Backoff = { attempts: 3, firstDelayMs: 250, maxDelayMs: 2_000 };
@@ -23,13 +23,14 @@ const LIST_CREDIT = 4;
 
 /**
  * A source's manager (seed 000, "Mirror threads"): asks for the list of everything at and below the
- * source's path and puts what is to be mirrored into the queue.
+ * source's path and tells what is to be mirrored.
  *
  * @param signal ends the listing early
  * @throws DrayError when there is no complete list
  */
 export async function listSource(
   source: OrderSource,
+  filter: NameFilter,
   settings: ClientSettings,
   sink: ListSink,
   signal: AbortSignal,
@@ -45,7 +46,8 @@ export async function listSource(
     const path = wanted.length === 0 ? "." : wanted.join("/");
     await client.list(path, LIST_CREDIT, (entries) => {
       refuseUnlessMirrorable(entries[0], path);
-      return sink.items(sift(entries, wanted, sink));
+      const taken = entries.filter((entry) => filter.takes(entry.path));
+      return sink.items(sift(taken, wanted));
     });
   } finally {
     signal.removeEventListener("abort", stop);
@@ -62,24 +64,45 @@ function refuseUnlessMirrorable(first: ListEntry | undefined, path: string): voi
   if (first.kind === "special") throw new DrayError("refused", "it is neither a file nor a directory");
 }
 
-/** The entries that are to be mirrored; the others are told to the sink. */
-function sift(entries: readonly ListEntry[], wanted: readonly string[], sink: ListSink): JobItem[] {
-  const items: JobItem[] = [];
-  for (const entry of entries) {
-    const { kind, path } = entry;
-    if (kind === "symlink") sink.skipped(path, "a symbolic link");
-    else if (kind === "special") sink.skipped(path, "neither a file nor a directory");
-    else if (kind === "unfinished") sink.skipped(path, "its name is reserved for unfinished files");
-    else if (kind === "unreadable") sink.failed(path, "refused", "the source may not read it");
-    else if (kind === "unnameable")
-      sink.failed(path, "name", "its name cannot be carried: not UTF-8, or too long");
-    else {
-      const problem = problemOf(entry, wanted);
-      if (problem !== undefined) sink.failed(path, problem.code, problem.message);
-      else items.push({ kind, path, sizeBytes: entry.size, mtimeUs: entry.mtimeUs, mode: entry.mode });
+/** What becomes of each entry: most are to be fetched, some are settled before they begin. */
+function sift(entries: readonly ListEntry[], wanted: readonly string[]): ListedItem[] {
+  return entries.map((entry) => {
+    switch (entry.kind) {
+      case "symlink":
+        return settled(entry, ITEM_STATE.skipped, "refused", "a symbolic link");
+      case "special":
+        return settled(entry, ITEM_STATE.skipped, "refused", "neither a file nor a directory");
+      case "unfinished":
+        return settled(entry, ITEM_STATE.skipped, "refused", "its name is reserved for unfinished files");
+      case "unreadable":
+        return settled(entry, ITEM_STATE.refused, "refused", "the source may not read it");
+      case "unnameable":
+        return settled(
+          entry,
+          ITEM_STATE.refused,
+          "name",
+          "its name cannot be carried: not UTF-8, or too long",
+        );
+      default: {
+        const problem = problemOf(entry, wanted);
+        if (problem !== undefined) return settled(entry, ITEM_STATE.refused, problem.code, problem.message);
+        const { kind, path, size: sizeBytes, mtimeUs, mode } = entry;
+        return { kind, path, sizeBytes, mtimeUs, mode, state: ITEM_STATE.waiting, failure: undefined };
+      }
     }
-  }
-  return items;
+  });
+}
+
+function settled(entry: ListEntry, state: ItemState, code: ErrorCode, message: string): ListedItem {
+  return {
+    kind: "file",
+    path: entry.path,
+    sizeBytes: 0,
+    mtimeUs: 0,
+    mode: 0,
+    state,
+    failure: { code, message },
+  };
 }
 
 /** Why a listed name is not to be used: a source may be hostile. */

@@ -1,5 +1,5 @@
 import type { FillResult, OutBuffer, Responder } from "../transfer/responder.ts";
-import type { OrderEvent } from "../wire/order.ts";
+import { LAST_EVENTS, type OrderEvent } from "../wire/order.ts";
 
 /**
  * Sends an order's events to the initiator that gave it. A slow initiator misses progress, never
@@ -31,7 +31,7 @@ export class OrderResponder implements Responder {
       if (!out.fits(message)) return "more";
       out.put(message, this.#requestId);
       this.#waiting.shift();
-      if (event.type === "result") return "done";
+      if (LAST_EVENTS.includes(event.type)) return "done";
     }
     return "waiting";
   }

@@ -1,4 +1,3 @@
-import type { ErrorCode } from "../errors/codes.ts";
 import type { DrayError } from "../errors/dray-error.ts";
 import {
   type Failure,
@@ -7,90 +6,84 @@ import {
   type OrderRequest,
   type OrderResult,
 } from "../wire/order.ts";
-import type { Outcome } from "./job.ts";
 import { SizeStatistics } from "./size-statistics.ts";
 import { SourceRun } from "./source-run.ts";
 
 /** Names come from sources: together they must not make an event that cannot be sent. */
 const MAX_FAILURE_BYTES = 1024 * 1024;
+/** What may wait for an initiator that reads slowly. */
+const MAX_TOLD_BYTES = 2 * 1024 * 1024;
 
 /**
- * One order while it runs: what every source has done so far, and the events that tell it. Pure:
- * the daemon brings what happened and the time.
+ * One run of an order: what its sources have done so far, and the events that tell it. Pure: whoever
+ * runs it brings what happened and the time.
  */
 export class OrderRun {
   readonly orderId: string;
   readonly sources: readonly SourceRun[];
   readonly #startedMs: number;
   readonly #emit: (event: OrderEvent) => void;
-  readonly #sizes = new SizeStatistics();
-  readonly #failures: Failure[] = [];
-  #failureBytes = 0;
-  #skippedBytes = 0;
-  #directories = 0;
-  #unchanged = 0;
-  #skipped = 0;
-  #failed = 0;
-  #bytesTransferred = 0;
+  bytesTransferred: number;
+  #toldFailures = 0;
+  #toldSkipped = 0;
+  #toldBytes = 0;
   #unfinished: number;
   #lastProgress = "";
+  #parked: OrderEvent | undefined;
 
-  /** @param emit told of every event but "accepted", in order */
-  constructor(orderId: string, request: OrderRequest, startedMs: number, emit: (event: OrderEvent) => void) {
+  /**
+   * @param startedMs on the same clock as all other times; before now, if this goes on with a run
+   * @param bytesTransferred what the run has cost so far
+   * @param emit told of every event but "accepted", in order
+   */
+  constructor(
+    orderId: string,
+    request: OrderRequest,
+    startedMs: number,
+    bytesTransferred: number,
+    emit: (event: OrderEvent) => void,
+  ) {
     this.orderId = orderId;
     this.sources = request.sources.map((source) => new SourceRun(source));
     this.#startedMs = startedMs;
+    this.bytesTransferred = bytesTransferred;
     this.#emit = emit;
     this.#unfinished = this.sources.length;
   }
 
-  get bytesTransferred(): number {
-    return this.#bytesTransferred;
-  }
-
-  received(bytes: number): void {
-    this.#bytesTransferred += bytes;
-  }
-
-  /** What became of one listed item. */
-  settled(run: SourceRun, path: string, outcome: Outcome): void {
-    switch (outcome.kind) {
-      case "directory":
-        run.directoriesDone++;
-        this.#directories++;
-        return;
-      case "failed":
-        return this.fail(run, path, outcome.code, outcome.message);
-      case "unchanged":
-        this.#unchanged++;
-        break;
-      case "fetched":
-        break;
-    }
-    run.filesDone++;
-    run.bytesDone += outcome.sizeBytes;
-    this.#sizes.add(outcome.sizeBytes);
-  }
-
-  /** Something that was asked for is not there. */
-  fail(run: SourceRun, path: string, code: ErrorCode, message: string): void {
-    run.failed++;
-    this.#failed++;
-    if (this.#failures.length >= MAX_LISTED_FAILURES || this.#failureBytes >= MAX_FAILURE_BYTES) return;
+  /** Tells of something that was asked for and is not there. The first ones only: all are counted. */
+  tellFailure(run: SourceRun, path: string, code: string, message: string): void {
+    if (++this.#toldFailures > MAX_LISTED_FAILURES || this.#toldBytes > MAX_TOLD_BYTES) return;
+    this.#toldBytes += Buffer.byteLength(JSON.stringify(path));
     const { host, port } = run.source;
-    const failure: Failure = { host, port, path, code, message };
-    this.#failures.push(failure);
-    this.#failureBytes += Buffer.byteLength(JSON.stringify(failure));
-    this.#emit({ type: "failure", orderId: this.orderId, ...failure });
+    this.#emit({ type: "failure", orderId: this.orderId, host, port, path, code, message });
   }
 
-  /** Something that is left out by configuration. */
-  skip(run: SourceRun, path: string, reason: string): void {
-    this.#skipped++;
-    if (this.#skipped > MAX_LISTED_FAILURES || this.#skippedBytes > MAX_FAILURE_BYTES) return;
-    this.#skippedBytes += Buffer.byteLength(JSON.stringify(path));
+  /** Tells of something that is left out by configuration, likewise. */
+  tellSkipped(run: SourceRun, path: string, reason: string): void {
+    if (++this.#toldSkipped > MAX_LISTED_FAILURES || this.#toldBytes > MAX_TOLD_BYTES) return;
+    this.#toldBytes += Buffer.byteLength(JSON.stringify(path));
     const { host, port } = run.source;
     this.#emit({ type: "skipped", orderId: this.orderId, host, port, path, reason });
+  }
+
+  /** What tells that nothing can be done for now, for whoever comes while that is so. */
+  get parked(): OrderEvent | undefined {
+    return this.#parked;
+  }
+
+  /** Tells that nothing more can be done for now. */
+  tellParked(code: string, message: string): void {
+    if (this.#parked !== undefined) return;
+    this.#parked = { type: "parked", orderId: this.orderId, code, message };
+    this.#emit(this.#parked);
+  }
+
+  /** Tells that it goes on, if it was told parked. */
+  tellResumed(): void {
+    if (this.#parked === undefined) return;
+    this.#parked = undefined;
+    this.#emit({ type: "resumed", orderId: this.orderId });
   }
 
   /** @returns whether this was the last one */
@@ -103,42 +96,58 @@ export class OrderRun {
   /** Tells where the order stands, unless nothing moved since the last time. */
   tick(nowMs: number): void {
     const sources = this.sources.map((run) => run.progress);
-    const progress = JSON.stringify([this.#bytesTransferred, sources]);
+    const progress = JSON.stringify([this.bytesTransferred, sources]);
     if (progress === this.#lastProgress) return;
     this.#lastProgress = progress;
-    this.#emit({
-      type: "progress",
-      orderId: this.orderId,
-      durationMs: nowMs - this.#startedMs,
-      bytesTransferred: this.#bytesTransferred,
-      sources,
-    });
+    const { orderId, bytesTransferred } = this;
+    this.#emit({ type: "progress", orderId, durationMs: nowMs - this.#startedMs, bytesTransferred, sources });
   }
 
   /**
-   * Ends the order.
+   * Ends the run.
+   * @param failures of each source, in order of the sources
    * @param undurable set when files are there but could not be made durable: then no source is complete
    */
-  end(nowMs: number, undurable?: DrayError): OrderResult {
-    if (undurable !== undefined) for (const run of this.sources) run.error ??= undurable;
+  end(nowMs: number, failures: Iterable<Failure>, undurable?: DrayError): OrderResult {
+    const sizes = new SizeStatistics();
+    for (const run of this.sources) {
+      sizes.merge(run.sizes);
+      if (undurable !== undefined) run.error ??= undurable;
+    }
     const result: OrderResult = {
       type: "result",
       orderId: this.orderId,
-      files: this.#sizes.count,
-      directories: this.#directories,
-      bytes: this.#sizes.sumBytes,
-      bytesTransferred: this.#bytesTransferred,
-      unchanged: this.#unchanged,
-      skipped: this.#skipped,
-      failed: this.#failed,
-      sizeMean: this.#sizes.mean,
-      sizeVariance: this.#sizes.variance,
-      sizeStddev: this.#sizes.standardDeviation,
+      files: sizes.count,
+      directories: this.#sum((run) => run.directories),
+      bytes: sizes.sumBytes,
+      bytesTransferred: this.bytesTransferred,
+      unchanged: this.#sum((run) => run.unchanged),
+      skipped: this.#sum((run) => run.skipped),
+      failed: this.#sum((run) => run.failed),
+      sizeMean: sizes.mean,
+      sizeVariance: sizes.variance,
+      sizeStddev: sizes.standardDeviation,
       durationMs: nowMs - this.#startedMs,
       sources: this.sources.map((run) => run.result),
-      failures: this.#failures,
+      failures: firstFailures(failures),
     };
     this.#emit(result);
     return result;
   }
+
+  #sum(of: (run: SourceRun) => number): number {
+    return this.sources.reduce((sum, run) => sum + of(run), 0);
+  }
+}
+
+/** As many as fit into one event. */
+function firstFailures(failures: Iterable<Failure>): Failure[] {
+  const listed: Failure[] = [];
+  let bytes = 0;
+  for (const failure of failures) {
+    bytes += Buffer.byteLength(JSON.stringify(failure));
+    if (listed.length === MAX_LISTED_FAILURES || bytes > MAX_FAILURE_BYTES) break;
+    listed.push(failure);
+  }
+  return listed;
 }

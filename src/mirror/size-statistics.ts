@@ -17,6 +17,21 @@ export class SizeStatistics {
     this.#squaredDistance += distance * (sizeBytes - this.#mean);
   }
 
+  /**
+   * Adds all that another one has seen (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise
+   * Algorithm for Computing Sample Variances", 1979).
+   */
+  merge(other: SizeStatistics): void {
+    if (other.#count === 0) return;
+    const count = this.#count + other.#count;
+    const distance = other.#mean - this.#mean;
+    this.#squaredDistance +=
+      other.#squaredDistance + distance * distance * ((this.#count / count) * other.#count);
+    this.#mean += (distance * other.#count) / count;
+    this.#sumBytes += other.#sumBytes;
+    this.#count = count;
+  }
+
   get count(): number {
     return this.#count;
   }

@@ -1,24 +1,46 @@
 import type { DrayError } from "../errors/dray-error.ts";
 import type { OrderSource, SourceProgress, SourceResult, SourceStatus } from "../wire/order.ts";
+import { SizeStatistics } from "./size-statistics.ts";
 
 /** How one source of one order is doing: counts, and in the end its status. Pure. */
 export class SourceRun {
   readonly source: OrderSource;
   state: SourceProgress["state"] = "connecting";
   isListComplete = false;
+  /** Everything that the list held, whatever becomes of it. */
+  listedItems = 0;
   filesListed = 0;
   bytesListed = 0;
-  filesDone = 0;
-  bytesDone = 0;
   /** Bytes of files that are not done yet. */
   bytesUnderWay = 0;
-  directoriesDone = 0;
+  /** Files that are there, whole and verified. */
+  sizes = new SizeStatistics();
+  directories = 0;
+  unchanged = 0;
+  skipped = 0;
   failed = 0;
+  /** Items that failed and are tried again in the next pass. */
+  again = 0;
   /** What ended the source as a whole, rather than one file of it. */
   error: DrayError | undefined;
 
   constructor(source: OrderSource) {
     this.source = source;
+  }
+
+  /** Forgets what was listed and achieved, to list anew. */
+  reset(): void {
+    this.isListComplete = false;
+    this.listedItems = this.filesListed = this.bytesListed = 0;
+    this.sizes = new SizeStatistics();
+    this.directories = this.unchanged = this.skipped = this.failed = this.again = 0;
+    this.error = undefined;
+  }
+
+  listed(isDirectory: boolean, sizeBytes: number): void {
+    if (isDirectory) return;
+    this.filesListed++;
+    this.bytesListed += sizeBytes;
   }
 
   get key(): { host: string; port: number; path: string } {
@@ -27,26 +49,22 @@ export class SourceRun {
   }
 
   get progress(): SourceProgress {
-    const { state, filesListed, bytesListed, filesDone, failed } = this;
-    const bytesDone = this.bytesDone + this.bytesUnderWay;
-    const listComplete = this.isListComplete;
+    const { state, filesListed, bytesListed, failed, isListComplete: listComplete } = this;
+    const bytesDone = this.sizes.sumBytes + this.bytesUnderWay;
+    const filesDone = this.sizes.count;
     return { ...this.key, state, listComplete, filesListed, bytesListed, filesDone, bytesDone, failed };
   }
 
   get result(): SourceResult {
-    const result: SourceResult = {
-      ...this.key,
-      status: this.status,
-      files: this.filesDone,
-      bytes: this.bytesDone,
-    };
+    const files = this.sizes.count;
+    const result: SourceResult = { ...this.key, status: this.status, files, bytes: this.sizes.sumBytes };
     if (this.error !== undefined) result.error = this.error.message;
     return result;
   }
 
   get status(): SourceStatus {
     if (this.error === undefined) return this.failed === 0 ? "complete" : "partial";
-    if (this.filesDone + this.directoriesDone > 0) return "partial";
+    if (this.sizes.count + this.directories > 0) return "partial";
     switch (this.error.code) {
       case "not-found":
         return "not-found";

@@ -2,9 +2,10 @@ import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { z } from "zod";
-import { DrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
+import { DrayError, asDrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import type { DistrustedSpan } from "./job.ts";
+import { Journal } from "./journal.ts";
 
 /** The mirror's own directory inside the mirrored one. */
 export const STATE_DIRECTORY = ".dray";
@@ -21,6 +22,7 @@ const syncRecordSchema = z.strictObject({
 });
 type SyncRecord = z.infer<typeof syncRecordSchema>;
 
+const RECORD_BYTES = 512;
 /** File times and the clock may differ by a tick of the kernel's coarse clock. */
 const CLOCK_SLACK_MS = 2_000;
 
@@ -84,6 +86,36 @@ export class StateDirectory {
     this.#write();
   }
 
+  /**
+   * The journal of orders. One that is damaged is set aside, and a new one begun: the files are not
+   * affected, and the orders can be given again.
+   * @param damaged told in a sentence what happened
+   */
+  openJournal(damaged: (message: string) => void): Journal {
+    const journalPath = path.join(this.#path, "journal.db");
+    let journal: Journal | undefined;
+    // SQLite takes a file of one byte for an empty one, too.
+    const isEmptied = (fs.statSync(journalPath, { throwIfNoEntry: false })?.size ?? Number.MAX_VALUE) <= 1;
+    try {
+      if (isEmptied) throw new DrayError("integrity", "the journal is empty");
+      journal = new Journal(journalPath);
+      journal.orders();
+      return journal;
+    } catch (error) {
+      journal?.close();
+      const known = asDrayError(error);
+      if (known.code === "no-space" || known.code === "refused") {
+        throw withContext("Cannot open the mirror's journal", error);
+      }
+      const aside = `${journalPath}.damaged-${new Date().toISOString().replaceAll(":", "")}`;
+      for (const suffix of ["", "-wal", "-shm"]) moveIfThere(journalPath + suffix, aside + suffix);
+      damaged(
+        `${known.message}. It is kept as ${quoteName(aside)}; orders that were running have to be given again`,
+      );
+      return new Journal(journalPath);
+    }
+  }
+
   /** @param isTidy no temp file was left behind */
   close(isTidy: boolean): void {
     this.#record.isStopped = isTidy;
@@ -101,27 +133,37 @@ export class StateDirectory {
     }
   }
 
+  /** In place and in one sector: needs no room on a full disk, and is not torn by a power loss. */
   #write(): void {
-    const tempPath = `${this.#recordPath}.new`;
-    const descriptor = fs.openSync(tempPath, "w", 0o600);
+    const record = Buffer.alloc(RECORD_BYTES, " ");
+    record.write(JSON.stringify(this.#record));
+    const isNew = !fs.existsSync(this.#recordPath);
+    const descriptor = fs.openSync(this.#recordPath, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
     try {
-      fs.writeSync(descriptor, JSON.stringify(this.#record));
+      fs.writeSync(descriptor, record, 0, record.length, 0);
       fs.fsyncSync(descriptor);
     } finally {
       fs.closeSync(descriptor);
     }
-    fs.renameSync(tempPath, this.#recordPath);
-    const directory = fs.openSync(this.#path, "r");
-    try {
-      fs.fsyncSync(directory);
-    } finally {
-      fs.closeSync(directory);
-    }
+    if (isNew) syncDirectory(this.#path);
   }
 
   get #recordPath(): string {
     return path.join(this.#path, "sync-state.json");
   }
+}
+
+function syncDirectory(directory: string): void {
+  const descriptor = fs.openSync(directory, "r");
+  try {
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+function moveIfThere(from: string, to: string): void {
+  if (fs.existsSync(from)) fs.renameSync(from, to);
 }
 
 /** What is not to be trusted after this start: what was unsynced when the machine went down, and what already was not. */

@@ -10,11 +10,14 @@ export interface Assignment<Item> {
   items: Item[];
 }
 
+/** `probe`: one item in one lane, to find out whether a source is back. */
+export type Restriction = "none" | "probe" | "pause";
+
 interface Feed<Item> {
   id: string;
   /** The source waits before each file: then one file at a time is what a worker takes. */
   isDelayed: boolean;
-  isClosed: boolean;
+  restriction: Restriction;
   items: Item[];
   /** Where the first waiting item is: shifting an array for each one would cost its length. */
   head: number;
@@ -62,7 +65,7 @@ export class WorkQueue<Item extends QueuedItem> {
     this.#feeds.set(feedId, {
       id: feedId,
       isDelayed,
-      isClosed: false,
+      restriction: "none",
       items: [],
       head: 0,
       running: 0,
@@ -82,9 +85,9 @@ export class WorkQueue<Item extends QueuedItem> {
     return waiting(this.#feed(feedId)) < share;
   }
 
-  /** No more items will come. */
-  close(feedId: string): void {
-    this.#feed(feedId).isClosed = true;
+  /** How the feed may be served from now on: all of its share, one item at a time, or not at all. */
+  restrict(feedId: string, restriction: Restriction): void {
+    this.#feed(feedId).restriction = restriction;
   }
 
   /** Takes back what no lane has yet. */
@@ -96,10 +99,10 @@ export class WorkQueue<Item extends QueuedItem> {
     return withdrawn;
   }
 
-  /** Whether a closed feed has nothing waiting and nothing running. */
-  isDrained(feedId: string): boolean {
+  /** Whether a feed has nothing waiting and nothing running. */
+  isIdle(feedId: string): boolean {
     const feed = this.#feed(feedId);
-    return feed.isClosed && waiting(feed) === 0 && feed.running === 0;
+    return waiting(feed) === 0 && feed.running === 0;
   }
 
   remove(feedId: string): void {
@@ -153,14 +156,17 @@ export class WorkQueue<Item extends QueuedItem> {
     if (lane.feedId === undefined || lane.assignedBytes.length !== 1) return undefined;
     if (lane.assignedBytes[0]! > BATCH_BYTES) return undefined;
     const feed = this.#feeds.get(lane.feedId);
-    if (feed === undefined || feed.isDelayed || waiting(feed) === 0) return undefined;
+    if (feed === undefined || feed.isDelayed || feed.restriction !== "none" || waiting(feed) === 0) {
+      return undefined;
+    }
     const isOtherStarved = this.#turn.some((id) => id !== feed.id && this.#isUnderShare(this.#feed(id)));
     return isOtherStarved || feed.lanes > this.#laneShare ? undefined : feed;
   }
 
   /** Whether the feed has work and may take another lane. */
   #isUnderShare(feed: Feed<Item>): boolean {
-    return waiting(feed) > 0 && feed.lanes < this.#laneShare;
+    if (waiting(feed) === 0 || feed.restriction === "pause") return false;
+    return feed.lanes < (feed.restriction === "probe" ? 1 : this.#laneShare);
   }
 
   get #laneShare(): number {
@@ -178,7 +184,7 @@ export class WorkQueue<Item extends QueuedItem> {
 
   #takeBatch(feed: Feed<Item>): { items: Item[]; bytes: number } {
     const fairItems = Math.ceil(waiting(feed) / this.#lanes.length);
-    const maxItems = feed.isDelayed ? 1 : Math.min(BATCH_ITEMS, fairItems);
+    const maxItems = feed.isDelayed || feed.restriction === "probe" ? 1 : Math.min(BATCH_ITEMS, fairItems);
     const items: Item[] = [];
     let bytes = 0;
     while (items.length < maxItems && waiting(feed) > 0) {

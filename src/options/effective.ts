@@ -6,10 +6,11 @@ const MASK = "********";
 /** The options as a JSON configuration that `--config` takes back; secrets are masked. */
 export function printConfig<T extends CommandTable>(table: T, values: ValuesOf<T>): string {
   const byProperty: Readonly<Record<string, unknown>> = values;
-  const config = namedOptions(table).map(({ name, property, spec }): [string, unknown] => [
-    name,
-    spec.secret === true ? MASK : z.encode(spec.type.schema, byProperty[property]),
-  ]);
+  const config = namedOptions(table).flatMap(({ name, property, spec }): [string, unknown][] => {
+    const value = byProperty[property];
+    if (value === undefined) return [];
+    return [[name, spec.secret === true ? MASK : z.encode(spec.type.schema, value)]];
+  });
   return JSON.stringify(Object.fromEntries(config), null, 2);
 }
 

@@ -45,7 +45,8 @@ export function commandHelp(table: CommandTable, width: number): string {
 
 /** The default as it would be written in JSON or on the command line; undefined when the option is required. */
 export function defaultText(spec: OptionSpec): string | undefined {
-  if (spec.defaultText !== undefined || spec.default === undefined) return spec.defaultText;
+  if (spec.defaultText !== undefined) return spec.defaultText;
+  if (spec.default === undefined) return spec.optional === true ? "none" : undefined;
   return String(z.encode(spec.type.schema, spec.default));
 }
 

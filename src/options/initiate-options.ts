@@ -1,4 +1,5 @@
-import { duration, host, integer } from "./option-type.ts";
+import { duration, host, integer, orderId, textList, toggle } from "./option-type.ts";
+import type { Problem } from "./problem.ts";
 import { sourceList } from "./source-list.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
@@ -16,6 +17,11 @@ export const initiateTable = commandTable({
       line: "dray initiate -p 9100 -s '[::1]:9000:notes\\, old/a:b.txt:0' --json",
       meaning: "an IPv6 host, a comma and a colon in the path",
     },
+    {
+      line: "dray initiate -p 9100 -s a.example:9000:.:0 --every 1h",
+      meaning: "everything from a, repeated by the mirror every hour",
+    },
+    { line: "dray initiate -p 9100 --list", meaning: "the mirror's orders" },
   ],
   options: {
     mirror: {
@@ -33,10 +39,70 @@ export const initiateTable = commandTable({
     },
     sources: {
       type: sourceList(),
+      optional: true,
       aliases: ["s"],
       placeholder: "LIST",
       description:
         'what to pull, as host:port:dirorfile:delay, comma separated; can be given several times. The path "." means everything; the delay is in seconds, before each file; IPv6 addresses stand in brackets; a comma or a backslash in a path is written "\\," or "\\\\"',
+    },
+    include: {
+      type: textList("a glob"),
+      placeholder: "GLOB",
+      description:
+        "pull only what matches; can be given several times. A pattern without a slash is for names at any depth, with one for the whole path at the source; what matches a directory is for all below it",
+      default: [],
+      defaultText: "none",
+    },
+    exclude: {
+      type: textList("a glob"),
+      placeholder: "GLOB",
+      description: "leave out what matches, also if it is included; can be given several times",
+      default: [],
+      defaultText: "none",
+    },
+    everyMs: {
+      name: "every",
+      type: duration(1_000, 366 * 86_400_000),
+      optional: true,
+      placeholder: "TIME",
+      description:
+        "have the mirror repeat the order, from the beginning of one run to that of the next; runs never overlap",
+    },
+    attempts: {
+      type: integer(1, 100),
+      placeholder: "N",
+      description: "try a file that fails in a way that may pass this many times, 1 to 100",
+      default: 5,
+    },
+    patienceMs: {
+      name: "patience",
+      type: duration(0, 7 * 86_400_000),
+      placeholder: "TIME",
+      description: "how long a source that was there may be gone before the rest of its files is given up",
+      default: 60_000,
+    },
+    list: {
+      type: toggle(),
+      description: "list the mirror's orders instead of giving one",
+      default: false,
+    },
+    follow: {
+      type: orderId(),
+      optional: true,
+      placeholder: "ORDER",
+      description: "follow an order that was given before",
+    },
+    cancel: {
+      type: orderId(),
+      optional: true,
+      placeholder: "ORDER",
+      description: "cancel an order; files that have arrived stay",
+    },
+    retryFailed: {
+      type: orderId(),
+      optional: true,
+      placeholder: "ORDER",
+      description: "try again what failed in the last run of an order, and only that",
     },
     timeoutMs: {
       name: "timeout",
@@ -46,6 +112,26 @@ export const initiateTable = commandTable({
       default: 10_000,
     },
   },
+  conflicts: ({ sources, list, follow, cancel, retryFailed }): Problem[] => {
+    const asked = { sources, list: list || undefined, follow, cancel, retryFailed };
+    const flags = Object.entries(asked).flatMap(([name, value]) =>
+      value === undefined ? [] : [FLAGS[name]!],
+    );
+    if (flags.length === 1) return [];
+    if (flags.length === 0)
+      return [
+        { where: "--sources", why: "required, unless an order is followed, cancelled, listed or retried" },
+      ];
+    return [{ where: flags.join(", "), why: "only one of these can be asked at a time" }];
+  },
 });
+
+const FLAGS: Record<string, string> = {
+  sources: "--sources",
+  list: "--list",
+  follow: "--follow",
+  cancel: "--cancel",
+  retryFailed: "--retry-failed",
+};
 
 export type InitiateOptions = ValuesOf<typeof initiateTable>;

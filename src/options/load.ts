@@ -69,13 +69,14 @@ export async function loadOptions<T extends FullTable>(
       values[property] = value;
       const why = spec.check?.(value);
       if (why !== undefined) problems.push({ where: found.get(property)?.where ?? option.flag, why });
-    } else if (!mentioned.has(property) && inConfig !== undefined) {
+    } else if (spec.optional !== true && !mentioned.has(property) && inConfig !== undefined) {
       problems.push({ where: option.flag, why: requiredText(option) });
     }
   }
-  if (problems.length > 0) throw new OptionsError(problems, values["json"] === true);
   // Every property of the table has its value by now, which the compiler cannot follow.
   const given = values as ValuesOf<T> & CommonValues;
+  if (problems.length === 0) problems.push(...(table.conflicts?.(given) ?? []));
+  if (problems.length > 0) throw new OptionsError(problems, values["json"] === true);
   const action = flags.given.has("--print-config") ? "print" : "run";
   return { action, values: { ...given, ...table.complete?.(given) } };
 }

@@ -53,6 +53,14 @@ export const mirrorTable = commandTable({
       description: "listen on this address",
       default: "127.0.0.1",
     },
+    exportPort: {
+      name: "export",
+      type: integer(0, 65_535),
+      optional: true,
+      placeholder: "PORT",
+      description:
+        "serve the mirrored tree on this port as a content server does, so that other mirrors can pull from it",
+    },
     graceMs: {
       name: "grace",
       type: duration(0, 3_600_000),

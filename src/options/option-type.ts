@@ -72,6 +72,24 @@ export function hostSchema(): z.ZodType<string> {
   });
 }
 
+/** Texts, one each time the flag is given; a variable can give one. */
+export function textList(one: string): OptionType<string[]> {
+  const expects = `a list of texts, each ${one}`;
+  const texts = z.array(z.string(`expected ${one}`).min(1).max(1024), `expected ${expects}`).max(256);
+  const schema = z.codec(z.union([z.string(), texts], `expected ${expects}`), texts, {
+    decode: (value) => (typeof value === "string" ? [value] : value),
+    encode: (value) => value,
+  });
+  return { schema, expects, shape: "list", fromText: (text) => text };
+}
+
+/** An order as the mirror names it. */
+export function orderId(): OptionType<string> {
+  const expects = "the id of an order";
+  const schema = z.string(`expected ${expects}`).regex(/^[0-9a-z]{1,64}$/, `expected ${expects}`);
+  return { schema, expects, shape: "value", fromText: (text) => text };
+}
+
 /** A time, held in milliseconds. A bare number means seconds. */
 export function duration(leastMs: number, mostMs: number): OptionType<number> {
   const expects = `a time from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}, such as 30s, 200ms, 5m or 0.5 (seconds)`;

@@ -1,5 +1,6 @@
 import type { OptionType } from "./option-type.ts";
 import { COMMON_OPTIONS } from "./common-options.ts";
+import type { Problem } from "./problem.ts";
 
 /** One option of a command. */
 export interface OptionSpec<T = unknown> {
@@ -14,8 +15,10 @@ export interface OptionSpec<T = unknown> {
   /** Stands for the value in help texts; switches have none. */
   readonly placeholder?: string;
   readonly description: string;
-  /** Without one, the option is required. */
+  /** Without one, the option is required, unless it is optional. */
   readonly default?: T;
+  /** May be left out, and is then undefined. */
+  readonly optional?: true;
   /** Describes a default that differs between machines. */
   readonly defaultText?: string;
   /** Never shown, neither by --print-config nor in a message. */
@@ -27,7 +30,11 @@ export interface OptionSpec<T = unknown> {
 type Options = Readonly<Record<string, OptionSpec>>;
 
 type ValuesIn<O extends Options> = {
-  readonly [Property in keyof O]: O[Property]["type"] extends OptionType<infer T> ? T : never;
+  readonly [Property in keyof O]: O[Property]["type"] extends OptionType<infer T>
+    ? O[Property] extends { readonly optional: true }
+      ? T | undefined
+      : T
+    : never;
 };
 
 /** Demands that an option's default and check fit its type. */
@@ -51,6 +58,8 @@ export interface CommandTable<O extends Options = Options> {
   readonly synopsis: string;
   readonly examples: readonly { readonly line: string; readonly meaning: string }[];
   readonly options: O;
+  /** What does not go together, or is missing in this combination: where, and why. */
+  conflicts?(values: ValuesIn<O>): Problem[];
   /** Last touch on the values, for what depends on several of them. */
   complete?(values: ValuesIn<O>): ValuesIn<O>;
 }

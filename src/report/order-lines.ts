@@ -2,7 +2,7 @@ import type { OrderEvent } from "../wire/order.ts";
 import { fractionDone, isRunning, OrderMeter, type ProgressEvent } from "./order-meter.ts";
 import { safeText } from "./safe-text.ts";
 import { sourceLabel } from "./source-label.ts";
-import { countOf, formatBytes, formatCount, formatRate, formatTimeLeft } from "./units.ts";
+import { countOf, formatBytes, formatCount, formatDuration, formatRate, formatTimeLeft } from "./units.ts";
 
 /** Failures, and as many skipped items, that are shown while the order runs; then they are only counted. */
 const MAX_SHOWN_ITEMS = 20;
@@ -51,6 +51,37 @@ export function acceptedLine(orderId: string): string {
   return `Order ${safeText(orderId)} accepted`;
 }
 
+type NoteEvent = Extract<OrderEvent, { type: "parked" | "resumed" | "cancelled" | "order" }>;
+
+/** Events that are one sentence each. */
+export function noteLine(event: NoteEvent): string {
+  const orderId = safeText(event.orderId);
+  switch (event.type) {
+    case "parked":
+      return `Parked: ${safeText(event.message)}; the mirror goes on by itself when there is room`;
+    case "resumed":
+      return "There is room again: going on";
+    case "cancelled":
+      return `Order ${orderId} cancelled`;
+    case "order":
+      return orderLine(event);
+  }
+}
+
+function orderLine(event: Extract<OrderEvent, { type: "order" }>): string {
+  const sources = event.sources.map((source) => sourceLabel(source)).join(", ");
+  const last = event.last;
+  const notes = [
+    event.state,
+    ...(event.everyMs === undefined ? [] : [`every ${formatDuration(event.everyMs)}`]),
+    ...(event.dueMs === undefined ? [] : [`next at ${new Date(event.dueMs).toISOString()}`]),
+    ...(last === undefined
+      ? []
+      : [`last run: ${countOf(last.files, "file")}, ${formatBytes(last.bytes)}, ${last.failed} failed`]),
+  ];
+  return `${safeText(event.orderId)}  ${notes.join(", ")}  ${sources}`;
+}
+
 function sourceLine(event: SourceEvent): string {
   const amounts =
     event.files > 0 || event.status === "complete" || event.status === "partial"
@@ -83,6 +114,13 @@ export class OrderLines {
       case "source":
         this.#meter.sourceEnded(event);
         return [sourceLine(event)];
+      case "parked":
+      case "resumed":
+      case "cancelled":
+        return [noteLine(event)];
+      // Results go to stdout.
+      case "order":
+      case "orders":
       case "result":
         return [];
     }

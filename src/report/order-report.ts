@@ -1,7 +1,7 @@
 import type { OrderEvent } from "../wire/order.ts";
 import { jsonLine } from "./json-line.ts";
 import { OrderBars, type Terminal } from "./order-bars.ts";
-import { acceptedLine, ItemLines, OrderLines, progressLine } from "./order-lines.ts";
+import { acceptedLine, ItemLines, noteLine, OrderLines, progressLine } from "./order-lines.ts";
 import { resultText } from "./order-result.ts";
 import { TextOutput } from "./text-output.ts";
 
@@ -54,6 +54,7 @@ function linesReport(stdout: TextOutput, stderr: TextOutput, now: () => number):
   const lines = new OrderLines();
   return {
     event: async (event) => {
+      if (event.type === "order") stdout.write(`${noteLine(event)}\n`);
       for (const line of lines.of(event, now())) stderr.write(`${line}\n`);
       await stderr.room();
       if (event.type !== "result") return;
@@ -92,6 +93,16 @@ function barsReport(
           break;
         case "source":
           bars.sourceEnded(event);
+          break;
+        case "parked":
+        case "resumed":
+        case "cancelled":
+          bars.print(noteLine(event));
+          break;
+        case "order":
+          stdout.write(`${noteLine(event)}\n`);
+          break;
+        case "orders":
           break;
         case "result":
           ended = true;

@@ -1,4 +1,5 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
+import type { Hides } from "../disk/walk.ts";
 import { CAPABILITY, type Message } from "../wire/messages.ts";
 import { FetchResponder } from "./fetch-responder.ts";
 import { ListResponder } from "./list-responder.ts";
@@ -8,8 +9,11 @@ import type { Services } from "./session.ts";
 /** How long a directory that was renamed may still be found under its old name. */
 const DIRECTORIES_FRESH_MS = 1_000;
 
-/** LIST and FETCH over a contained root: what `dray content` offers. */
-export function contentService(root: ContainedRoot, agent: string): Services {
+/**
+ * LIST and FETCH over a contained root: what `dray content` offers.
+ * @param hides whether a path from the root, and all below it, is as if it were not there
+ */
+export function contentService(root: ContainedRoot, agent: string, hides: Hides = () => false): Services {
   let forgottenMs = performance.now();
   return {
     capabilities: CAPABILITY.content,
@@ -20,8 +24,9 @@ export function contentService(root: ContainedRoot, agent: string): Services {
         forgottenMs = performance.now();
         root.forget();
       }
-      if (request.type === "list") return new ListResponder(root, request.path, request.credit, requestId);
-      if (request.type === "fetch") return new FetchResponder(root, request, requestId);
+      if (request.type === "list")
+        return new ListResponder(root, hides, request.path, request.credit, requestId);
+      if (request.type === "fetch") return new FetchResponder(root, hides, request, requestId);
       return undefined;
     },
   };

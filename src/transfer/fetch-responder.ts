@@ -1,5 +1,6 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
 import { FileRead } from "../disk/file-read.ts";
+import { type Hides, isHidden } from "../disk/walk.ts";
 import { DrayError } from "../errors/dray-error.ts";
 import { type DigestKind, DigestChain } from "../wire/digest.ts";
 import { dataFrameOverhead, sealDataFrame } from "../wire/messages.ts";
@@ -19,6 +20,7 @@ export interface FetchOrder {
 /** Sends one file: FILE, then its pieces, then END; nothing but an error once it changed on the way. */
 export class FetchResponder implements Responder {
   readonly #root: ContainedRoot;
+  readonly #hides: Hides;
   readonly #order: FetchOrder;
   readonly #requestId: number;
   readonly #chain: DigestChain;
@@ -26,8 +28,9 @@ export class FetchResponder implements Responder {
   #position = 0;
   #endPosition = 0;
 
-  constructor(root: ContainedRoot, order: FetchOrder, requestId: number) {
+  constructor(root: ContainedRoot, hides: Hides, order: FetchOrder, requestId: number) {
     this.#root = root;
+    this.#hides = hides;
     this.#order = order;
     this.#requestId = requestId;
     this.#chain = new DigestChain(order.digest);
@@ -68,6 +71,7 @@ export class FetchResponder implements Responder {
 
   #open(out: OutBuffer): FileRead {
     const components = parsePath(this.#order.path);
+    if (isHidden(components, this.#hides)) throw new DrayError("not-found", "no such file or directory");
     const name = components.pop();
     if (name === undefined) throw new DrayError("refused", "it is a directory");
     using directory = this.#root.hold(components);

@@ -1,5 +1,5 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
-import { walk } from "../disk/walk.ts";
+import { type Hides, walk } from "../disk/walk.ts";
 import { type ListEntry, entryBytes } from "../wire/entries.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { MAX_ENTRIES_BYTES } from "../wire/messages.ts";
@@ -21,8 +21,8 @@ export class ListResponder implements Responder {
   #isAtEnd = false;
 
   /** @throws DrayError "name" */
-  constructor(root: ContainedRoot, path: string, credit: number, requestId: number) {
-    this.#entries = walk(root, parsePath(path));
+  constructor(root: ContainedRoot, hides: Hides, path: string, credit: number, requestId: number) {
+    this.#entries = walk(root, parsePath(path), hides);
     this.#credit = credit;
     this.#requestId = requestId;
   }

@@ -22,10 +22,44 @@ export const orderSourceSchema = z.strictObject({
 });
 export type OrderSource = z.infer<typeof orderSourceSchema>;
 
+const MAX_PATTERNS = 256;
+const globSchema = z.string().min(1).max(1024);
+
 export const orderRequestSchema = z.strictObject({
   sources: z.array(orderSourceSchema).min(1).max(MAX_SOURCES_PER_ORDER),
+  /** How often a file is tried that fails in a way that may pass. */
+  attempts: z.int().min(1).max(100),
+  /** How long a source that was there may be gone before the rest of its files is given up. */
+  patienceMs: z
+    .int()
+    .min(0)
+    .max(7 * 86_400_000),
+  /** Globs (docs/OPTIONS.md, `initiate --include`); no `include` means everything. */
+  include: z.array(globSchema).max(MAX_PATTERNS),
+  exclude: z.array(globSchema).max(MAX_PATTERNS),
+  /** From the beginning of one run to that of the next; absent for an order that runs once. */
+  everyMs: z
+    .int()
+    .min(1_000)
+    .max(366 * 86_400_000)
+    .optional(),
 });
 export type OrderRequest = z.infer<typeof orderRequestSchema>;
+
+const orderIdSchema = z.string().min(1).max(64);
+
+/** What an initiator may ask of a mirror. */
+export const orderCommandSchema = z.discriminatedUnion("do", [
+  z.strictObject({ do: z.literal("give"), order: orderRequestSchema }),
+  /** Answered with an "order" event for each, then "orders". */
+  z.strictObject({ do: z.literal("list") }),
+  /** Answered like "give", from here on; at once with the last result if the order is not running. */
+  z.strictObject({ do: z.literal("follow"), orderId: orderIdSchema }),
+  z.strictObject({ do: z.literal("cancel"), orderId: orderIdSchema }),
+  /** Tries again what failed for good in the last run; answered like "give". */
+  z.strictObject({ do: z.literal("retry"), orderId: orderIdSchema }),
+]);
+export type OrderCommand = z.infer<typeof orderCommandSchema>;
 
 const sourceKey = { host: z.string(), port: z.int(), path: z.string() };
 
@@ -80,6 +114,22 @@ export const orderResultSchema = z.object({
 });
 export type OrderResult = z.infer<typeof orderResultSchema>;
 
+const orderSummarySchema = z.object({
+  type: z.literal("order"),
+  orderId: z.string(),
+  state: z.enum(["running", "waiting", "done", "cancelled"]),
+  /** Milliseconds since 1970. */
+  createdMs: z.int(),
+  startedMs: z.int(),
+  /** When it runs next, if it is repeated. */
+  dueMs: z.int().optional(),
+  everyMs: z.int().optional(),
+  sources: z.array(z.object(sourceKey)),
+  /** Of the last run that ended. */
+  last: z.object({ files: z.int(), bytes: z.int(), failed: z.int() }).optional(),
+});
+export type OrderSummary = z.infer<typeof orderSummarySchema>;
+
 export const orderEventSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("accepted"), orderId: z.string() }),
   z.object({
@@ -92,6 +142,15 @@ export const orderEventSchema = z.discriminatedUnion("type", [
   failureSchema.extend({ type: z.literal("failure"), orderId: z.string() }),
   z.object({ type: z.literal("skipped"), orderId: z.string(), ...sourceKey, reason: z.string() }),
   z.object({ type: z.literal("source"), orderId: z.string(), ...sourceResultSchema.shape }),
+  /** The mirror's disk is full: the order goes on by itself when there is room. */
+  z.object({ type: z.literal("parked"), orderId: z.string(), code: z.string(), message: z.string() }),
+  z.object({ type: z.literal("resumed"), orderId: z.string() }),
   orderResultSchema,
+  orderSummarySchema,
+  z.object({ type: z.literal("orders"), count: z.int() }),
+  z.object({ type: z.literal("cancelled"), orderId: z.string() }),
 ]);
 export type OrderEvent = z.infer<typeof orderEventSchema>;
+
+/** Events that end an answer. */
+export const LAST_EVENTS: readonly OrderEvent["type"][] = ["result", "orders", "cancelled"];

@@ -49,7 +49,15 @@ test.each(COMMANDS)("%s explains itself, and refuses to run without what it need
 
   const { code, stdout, stderr } = await runDray([command]);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-  expect(stderr).toStartWith(`dray ${command}: 2 problems\n  --port: is required`);
+  // What an initiator is to do comes from one of several options: it is asked for when the rest is right.
+  const isInitiate = command === "initiate";
+  const head = isInitiate ? `dray ${command}: ` : `dray ${command}: 2 problems\n  `;
+  expect(stderr).toStartWith(`${head}--port: is required`);
+  if (isInitiate) {
+    const asked = await runDray([command, "-p", "1"]);
+    expect(asked.code).toBe(2);
+    expect(asked.stderr).toStartWith(`dray ${command}: --sources: required`);
+  }
   expect(stderr).toEndWith(`\nTry 'dray ${command} --help'.\n`);
 });
 

@@ -8,6 +8,11 @@ import { makeLargeFile, makeManyFiles, makeOddTree } from "../support/tree.ts";
 
 // docs/PROTOCOL.md is enough to talk to dray: the client here was written from it alone.
 
+type OrderEvent = { type: string; orderId?: string } & Record<string, unknown>;
+
+/** The fields of an order besides its sources. */
+const TERMS = { attempts: 5, patienceMs: 60_000, include: [], exclude: [] };
+
 const folder = tempFolder();
 const tree = folder.join("tree");
 
@@ -171,13 +176,7 @@ test("gives a mirror an order and follows it to its result", async () => {
   const mirrored = folder.join("mirror");
   const mirror = startDray(["mirror", "-p", "0", "-m", mirrored, "-w", "2", "--json"]);
   await using client = await IndependentClient.connect((await mirror.listening()).port);
-  const id = client.send(32, undefined, Buffer.from(JSON.stringify({ sources })));
-  const events: { type: string; [field: string]: unknown }[] = [];
-  while (events.at(-1)?.type !== "result") {
-    const { type, payload } = await client.nextFrame(id);
-    expect(type).toBe(33);
-    events.push(JSON.parse(payload.toString()) as { type: string });
-  }
+  const events = await answerTo(client, { do: "give", order: { sources, ...TERMS } });
   expect(events[0]?.type).toBe("accepted");
   const ends = events.filter((event) => event.type === "source").map(({ path, status }) => [path, status]);
   expect(Object.fromEntries(ends)).toEqual({ many: "complete", nothing: "not-found" });
@@ -185,8 +184,68 @@ test("gives a mirror an order and follows it to its result", async () => {
   expect(await sha256sums(`${mirrored}/127.0.0.1_${source.port}/many`)).toEqual(
     await sha256sums(`${tree}/many`),
   );
-  client.send(32, undefined, Buffer.from('{"sources":[],"more":1}'));
-  expect(await errorCode(client.nextFrame())).toBe(2);
+  const { orderId } = events[0]!;
+
+  // What has ended is told again, listed, and cannot be cancelled.
+  expect(await answerTo(client, { do: "follow", orderId })).toEqual([events.at(-1)!]);
+  const [listed, last] = await answerTo(client, { do: "list" });
+  expect(listed).toMatchObject({ type: "order", orderId, state: "done", last: { files: 700, failed: 0 } });
+  expect(last).toEqual({ type: "orders", count: 1 });
+  const retried = await answerTo(client, { do: "retry", orderId });
+  expect([retried[0], retried.at(-1)]).toMatchObject([
+    { type: "accepted", orderId },
+    { type: "result", orderId },
+  ]);
+  const problems = { cancel: 9, follow: 4 };
+  expect(await errorCode(answerTo(client, { do: "cancel", orderId }))).toBe(problems.cancel);
+  expect(await errorCode(answerTo(client, { do: "follow", orderId: "unknown" }))).toBe(problems.follow);
+  for (const wrong of [
+    '{"do":"give","order":{"sources":[]}}',
+    '{"sources":[],"more":1}',
+    '{"do":"dance"}',
+    "{",
+  ]) {
+    client.send(32, undefined, Buffer.from(wrong));
+    expect(await errorCode(client.nextFrame())).toBe(2);
+  }
+});
+
+/** All events that answer a request. */
+async function eventsOf(client: IndependentClient, id: number): Promise<OrderEvent[]> {
+  const events: OrderEvent[] = [];
+  while (!["result", "orders", "cancelled"].includes(events.at(-1)?.type ?? "")) {
+    const { type, payload } = await client.nextFrame(id);
+    expect(type).toBe(33);
+    events.push(JSON.parse(payload.toString()) as OrderEvent);
+  }
+  return events;
+}
+
+function command(client: IndependentClient, json: object): number {
+  return client.send(32, undefined, Buffer.from(JSON.stringify(json)));
+}
+
+const answerTo = (client: IndependentClient, json: object): Promise<OrderEvent[]> =>
+  eventsOf(client, command(client, json));
+
+test("cancels an order that is running, and whoever follows it hears of it", async () => {
+  const source = { host: "127.0.0.1", port: await startContent(), path: "many", delayMs: 60_000 };
+  const mirror = startDray(["mirror", "-p", "0", "-m", folder.join("other-mirror"), "-w", "2", "--json"]);
+  const { port } = await mirror.listening();
+  await using client = await IndependentClient.connect(port);
+  await using other = await IndependentClient.connect(port);
+  const order = { sources: [source], ...TERMS, everyMs: 3_600_000 };
+  const id = command(client, { do: "give", order });
+  const { type, orderId } = JSON.parse((await client.nextFrame(id)).payload.toString()) as OrderEvent;
+  expect(type).toBe("accepted");
+  const [listed] = await answerTo(other, { do: "list" });
+  expect(listed).toMatchObject({ type: "order", orderId, state: "running", everyMs: 3_600_000 });
+  const followed = eventsOf(client, id);
+  expect(await answerTo(other, { do: "cancel", orderId })).toEqual([
+    { type: "cancelled", orderId: orderId! },
+  ]);
+  expect((await followed).at(-1)).toEqual({ type: "cancelled", orderId: orderId! });
+  expect((await answerTo(other, { do: "list" }))[0]).toMatchObject({ orderId, state: "cancelled" });
 });
 
 test("versions that the server does not speak are refused", async () => {

@@ -91,12 +91,14 @@ test("an initiator that is interrupted says that the order goes on, and it does"
 test("an initiator whose mirror is killed says so, with exit code 7", async () => {
   using source = new ScriptedSource({ files: { file: Buffer.from("x") }, fetch: () => {} });
   await using stage = await Stage.open();
-  const order = stage.startOrder([sourceText(source)]);
+  const order = stage.startOrder([sourceText(source)], ["--timeout", "1s"]);
+  const { orderId } = await order.event("accepted");
   await source.until(() => (source.fetches.length > 0 ? true : undefined), "a fetch");
   await stage.mirror.stop("SIGKILL");
   const { code, stderr } = await order.finished();
   expect(code).toBe(7);
-  expect(stderr).toContain(`Lost sight of the order at 127.0.0.1:${stage.mirrorPort}`);
+  expect(stderr).toContain(`Lost sight of order ${String(orderId)}, which goes on`);
+  expect(stderr).toContain(`127.0.0.1:${stage.mirrorPort}`);
 });
 
 test("an initiator that never reads holds up neither its order nor another one's", async () => {
@@ -113,7 +115,8 @@ test("an initiator that never reads holds up neither its order nor another one's
   await using stage = await Stage.open();
   const deaf = connect({ port: stage.mirrorPort, host: "127.0.0.1" }).pause();
   const sources = [{ host: "127.0.0.1", port: source.port, path: ".", delayMs: 0 }];
-  deaf.write(Buffer.concat([hello(), orderFrame(1, JSON.stringify({ sources }))]));
+  const order = { sources, attempts: 5, patienceMs: 60_000, include: [], exclude: [] };
+  deaf.write(Buffer.concat([hello(), orderFrame(1, JSON.stringify({ do: "give", order }))]));
   await stage.mirror.stderrMatch(/order \w+: 1 files?,.* 3000 failed/);
   expect((await stage.order([sourceText(source, "file")])).code).toBe(3);
   deaf.destroy();

@@ -15,7 +15,7 @@ import { dataFrame, fileFrame } from "../support/wire-bytes.ts";
 
 setDefaultTimeout(120_000);
 
-const STATE_FILES = [".dray/", ".dray/lock", ".dray/sync-state.json"];
+const STATE_FILES = [".dray/", ".dray/journal.db", ".dray/lock", ".dray/sync-state.json"];
 
 describe.each(["SIGTERM", "SIGINT"] as const)("%s ends idle servers with 0", (signal) => {
   test("content", async () => {
@@ -42,13 +42,17 @@ class HalfSent {
   readonly second = Buffer.alloc(100_000, "b");
   readonly whole = Buffer.concat([this.first, this.second]);
   #release: (() => void)[] = [];
+  #isReleased = false;
 
   start(connection: ScriptedConnection, { id, digest }: FetchAsked): void {
     connection.send(fileFrame(id, { size: this.whole.length }), dataFrame(id, digest, this.first));
-    this.#release.push(() => connection.finishFile({ id, digest }, [this.first, this.second], 1));
+    const finish = (): void => connection.finishFile({ id, digest }, [this.first, this.second], 1);
+    if (this.#isReleased) finish();
+    else this.#release.push(finish);
   }
 
   release(): void {
+    this.#isReleased = true;
     for (const finish of this.#release.splice(0)) finish();
   }
 }
@@ -83,7 +87,7 @@ describe("a mirror that is stopped while it works", () => {
 
   test("gives up what is not done within --grace, and leaves nothing of it", async () => {
     await busy(async (stage, _, source) => {
-      const order = stage.startOrder([sourceText(source)]);
+      const order = stage.startOrder([sourceText(source)], ["--timeout", "1s"]);
       await receiving(order);
       expect(await stage.mirror.stop("SIGTERM")).toMatchObject({ code: 0, signal: null });
       expect((await order.finished()).code).toBe(7);
@@ -105,6 +109,8 @@ describe("a mirror that is stopped while it works", () => {
       await receiving(again);
       file.release();
       expect((await again.finished()).code).toBe(0);
+      // The order that was broken off has gone on by itself.
+      await stage.mirror.stderrMatch(/order \w+: 1 files?.*\n(.*\n)*.*order \w+: 1 files?/);
       expect(namesBelow(stage.treeOf(source))).toEqual(["large"]);
     }, "60s");
   });
@@ -118,7 +124,7 @@ describe("a mirror that is stopped while it works", () => {
     );
     using source = new ScriptedSource({ files });
     await using stage = await Stage.open({ flags: ["--grace", "0", "-w", "8"] });
-    const order = stage.startOrder([sourceText(source)]);
+    const order = stage.startOrder([sourceText(source)], ["--timeout", "1s"]);
     await source.until(() => (source.fetches.length > 500 ? true : undefined), "500 fetches");
     expect(await stage.mirror.stop("SIGTERM")).toMatchObject({ code: 0 });
     expect((await order.finished()).code).toBe(7);
@@ -158,7 +164,7 @@ describe("a content server that is stopped while it sends", () => {
     const other = await stage.content("other", (directory) => {
       makeManyFiles(directory, { seed: 5, count: 50, directories: 3, minBytes: 1, maxBytes: 5000 });
     });
-    const order = stage.startOrder([sourceText(proxy), sourceText(other)]);
+    const order = stage.startOrder([sourceText(proxy), sourceText(other)], ["--patience", "1s"]);
     await proxy.reached("stall");
     await check(stage, content, proxy, order);
     expect(await diffTrees(other.directory, stage.treeOf(other))).toEqual([]);
@@ -175,7 +181,7 @@ describe("a content server that is stopped while it sends", () => {
     });
   });
 
-  test("killed: the order ends, names it, and nothing partial is visible", async () => {
+  test("killed for good: the order ends, names it, and nothing partial is visible", async () => {
     await withHalfSent(async (stage, content, proxy, order) => {
       await content.program.stop("SIGKILL");
       proxy.release();
@@ -185,7 +191,8 @@ describe("a content server that is stopped while it sends", () => {
         failures: [{ port: proxy.port, path: "large" }],
         sources: [{ port: proxy.port }, { status: "complete", files: 50 }],
       });
-      expect(namesBelow(stage.treeOf(proxy))).toEqual([]);
+      const part = expect.stringMatching(/^\.dray-part[0-9a-z]+-0\.tmp$/);
+      expect(namesBelow(stage.treeOf(proxy))).toEqual([part]);
     });
   });
 });

@@ -82,16 +82,33 @@ describe("a client that says what is no protocol loses its connection, and nobod
 });
 
 describe("an order that is none is refused with the reason, and the mirror goes on", () => {
+  const SOURCE = { host: "h", port: 1, path: ".", delayMs: 0 };
+  const TERMS = { attempts: 5, patienceMs: 60_000, include: [], exclude: [] };
+  const give = (changes: object): string =>
+    JSON.stringify({ do: "give", order: { sources: [SOURCE], ...TERMS, ...changes } });
+  const giveFrom = (changes: object): string => give({ sources: [{ ...SOURCE, ...changes }] });
   const orders: [what: string, json: string][] = [
     ["no JSON", "{"],
     ["not UTF-8", "\xff"],
     ["no object", "[]"],
-    ["no sources", '{"sources":[]}'],
-    ["an unknown key", '{"sources":[{"host":"h","port":1,"path":".","delayMs":0}],"extra":1}'],
-    ["a host that is a path", '{"sources":[{"host":"../../x","port":1,"path":".","delayMs":0}]}'],
-    ["a port of 0", '{"sources":[{"host":"h","port":0,"path":".","delayMs":0}]}'],
-    ["a delay without end", '{"sources":[{"host":"h","port":1,"path":".","delayMs":1e300}]}'],
-    ["a proto key", '{"__proto__":{"sources":[]}}'],
+    ["no command", JSON.stringify({ order: { sources: [SOURCE], ...TERMS } })],
+    ["an unknown command", '{"do":"delete","orderId":"x"}'],
+    ["a command without its order", '{"do":"follow"}'],
+    ["an order id that is too long", JSON.stringify({ do: "cancel", orderId: "x".repeat(65) })],
+    ["no sources", give({ sources: [] })],
+    ["too many sources", give({ sources: Array(257).fill(SOURCE) })],
+    ["an unknown key", give({ extra: 1 })],
+    ["an unknown key of a source", giveFrom({ extra: 1 })],
+    ["a host that is a path", giveFrom({ host: "../../x" })],
+    ["a port of 0", giveFrom({ port: 0 })],
+    ["a delay without end", giveFrom({ delayMs: 1e300 })],
+    ["no attempts", give({ attempts: 0 })],
+    ["attempts without end", give({ attempts: 1e9 })],
+    ["patience without end", give({ patienceMs: 1e15 })],
+    ["a repetition without a pause", give({ everyMs: 0 })],
+    ["too many patterns", give({ include: Array(257).fill("x") })],
+    ["a pattern that is too long", give({ exclude: ["x".repeat(1025)] })],
+    ["a proto key", '{"__proto__":{"do":"list"}}'],
   ];
   test.each(orders)("%s", async (_, json) => {
     await using stage = await Stage.open();

@@ -90,7 +90,10 @@ test("peers that stall hold up nobody, and are given up or tried again", async (
   const once = Object.entries(HANG_ONCE).map(start);
   const always = Object.entries(HANG_ALWAYS).map(start);
 
-  const order = stage.startOrder([...once, ...always, good].map((source) => sourceText(source)));
+  const order = stage.startOrder(
+    [...once, ...always, good].map((source) => sourceText(source)),
+    ["--patience", "1s"],
+  );
   const others = Promise.all([
     silentMirror(),
     silentInTheMiddle(),

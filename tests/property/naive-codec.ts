@@ -188,13 +188,14 @@ export function naiveFrames(stream: Buffer): { frames: NaiveFrame[]; rest: Buffe
 export function naiveFileAnswer(
   requestId: number,
   contents: Uint8Array,
-  options: { pieceBytes?: number; mtimeUs?: number; mode?: number } = {},
+  options: { pieceBytes?: number; mtimeUs?: number; mode?: number; offset?: number } = {},
 ): Buffer {
-  const { pieceBytes = 262_144, mtimeUs = 0, mode = 0o644 } = options;
+  const { pieceBytes = 262_144, mtimeUs = 0, mode = 0o644, offset = 0 } = options;
   const { length } = contents;
+  const size = offset + length;
   const xxh3 = (bytes: Uint8Array): Buffer => naive.i64(BigInt.asIntN(64, Bun.hash.xxHash3(bytes)));
   let chain: Buffer = Buffer.alloc(8);
-  const frames = [naiveMessage({ type: "file", size: length, mtimeUs, mode, offset: 0, length }, requestId)];
+  const frames = [naiveMessage({ type: "file", size, mtimeUs, mode, offset, length }, requestId)];
   for (let at = 0; at < length; at += pieceBytes) {
     const piece = contents.subarray(at, at + pieceBytes);
     chain = xxh3(Buffer.concat([chain, xxh3(piece)]));

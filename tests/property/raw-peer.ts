@@ -140,12 +140,12 @@ export interface FakeServer extends Disposable {
   readonly peers: RawPeer[];
 }
 
-/** A server for clients under test: says what it is told to, right or wrong. */
-export function fakeServer(onFrame: (peer: RawPeer, frame: NaiveFrame) => void): FakeServer {
+/** A server for clients under test: says what it is told to, right or wrong. Port 0 picks a free one. */
+export function fakeServer(onFrame: (peer: RawPeer, frame: NaiveFrame) => void, port = 0): FakeServer {
   const peers: RawPeer[] = [];
   const listener = Bun.listen<RawPeer>({
     hostname: "127.0.0.1",
-    port: 0,
+    port,
     allowHalfOpen: true,
     socket: {
       ...sockets,

@@ -26,6 +26,7 @@ export interface ListAsked {
 export interface FetchAsked extends Answered {
   path: string;
   delayMs: number;
+  offset: number;
 }
 
 /** What an answer to a FETCH has to repeat. */
@@ -109,10 +110,15 @@ export class ScriptedConnection {
     this.send(list.last);
   }
 
-  /** A file as an honest server sends it. */
-  sendFile({ id, digest }: Answered, bytes: Uint8Array): void {
-    const pieces = piecesOf(bytes, this.#source.script.pieceBytes ?? 256 * 1024);
-    this.send(fileFrame(id, { size: bytes.length }));
+  /** A file, from where it is asked for on, as an honest server sends it. */
+  sendFile(
+    { id, digest, offset: asked }: Pick<FetchAsked, "id" | "digest" | "offset">,
+    bytes: Uint8Array,
+  ): void {
+    const offset = Math.min(asked, bytes.length);
+    const rest = bytes.subarray(offset);
+    const pieces = piecesOf(rest, this.#source.script.pieceBytes ?? 256 * 1024);
+    this.send(fileFrame(id, { size: bytes.length, offset, length: rest.length }));
     this.finishFile({ id, digest }, pieces, 0);
   }
 
@@ -243,6 +249,7 @@ export class ScriptedSource implements Disposable {
     else if (type === FRAME.fetch) {
       const asked: FetchAsked = {
         id,
+        offset: Number(payload.readBigUInt64LE(0)),
         delayMs: payload.readUInt32LE(16),
         digest: payload.readUInt8(20) === 2 ? "sha256" : "xxh3",
         path: payload.toString("utf8", 23),

@@ -32,7 +32,7 @@ const PLAIN: PublishSettings = {
 };
 
 function publish(name: string, contents: string | Uint8Array, settings: Partial<PublishSettings> = {}): void {
-  const publication = new Publication(directory, name);
+  const publication = Publication.begin(directory, name);
   publication.write(Buffer.from(contents));
   publication.commit({ ...PLAIN, ...settings });
 }
@@ -52,7 +52,7 @@ const descriptors = (): number => fs.readdirSync("/proc/self/fd").length;
 
 describe("until commit", () => {
   test("nothing has the final name, and a list tells what is there from real files", () => {
-    const publication = new Publication(directory, "final");
+    const publication = Publication.begin(directory, "final");
     publication.write(Buffer.from("half"));
     expect(fs.existsSync(folder.join("final"))).toBe(false);
     expect(names()).toHaveLength(1);
@@ -70,7 +70,7 @@ describe("until commit", () => {
     const reader = fs.openSync(folder.join("file"), "r");
     const start = Buffer.alloc(7);
     fs.readSync(reader, start);
-    const publication = new Publication(directory, "file");
+    const publication = Publication.begin(directory, "file");
     publication.write(Buffer.from("new"));
     expect(fs.readFileSync(folder.join("file"), "utf8")).toBe("the old contents");
     publication.commit(PLAIN);
@@ -84,7 +84,7 @@ describe("until commit", () => {
   test("abandon leaves nothing behind, whenever it comes", () => {
     const before = descriptors();
     for (const bytes of [0, 10, 100_000]) {
-      const publication = new Publication(directory, "never");
+      const publication = Publication.begin(directory, "never");
       publication.write(new Uint8Array(bytes));
       expect(publication.writtenBytes).toBe(bytes);
       publication.abandon();
@@ -95,7 +95,7 @@ describe("until commit", () => {
   });
 
   test("many at once in one directory do not meet", () => {
-    const publications = Array.from({ length: 100 }, (_, index) => new Publication(directory, `f${index}`));
+    const publications = Array.from({ length: 100 }, (_, index) => Publication.begin(directory, `f${index}`));
     for (const [index, publication] of publications.entries()) publication.write(Buffer.from(String(index)));
     for (const publication of publications) publication.commit(PLAIN);
     for (let index = 0; index < 100; index++) {
@@ -197,7 +197,7 @@ describe("what the disk holds", () => {
 
   test.each([0, 500_000, 1_000_002])("altered behind our back at byte %d is not published", (at) => {
     fs.writeFileSync(folder.join("file"), "the old one");
-    const publication = new Publication(directory, "file");
+    const publication = Publication.begin(directory, "file");
     publication.write(contents);
     const [temp] = names().filter(isTempName);
     const descriptor = fs.openSync(folder.join(temp!), "r+");
@@ -214,7 +214,7 @@ describe("what the disk holds", () => {
       (path: string) => fs.truncateSync(path, 5),
       (path: string) => fs.appendFileSync(path, "more"),
     ]) {
-      const publication = new Publication(directory, "file");
+      const publication = Publication.begin(directory, "file");
       publication.write(contents);
       change(folder.join(names().find(isTempName)!));
       expect(codeOf(() => publication.commit(PLAIN))).toBe("integrity");
@@ -223,7 +223,7 @@ describe("what the disk holds", () => {
   });
 
   test("is nothing when the temp file is gone: an error, and no file", () => {
-    const publication = new Publication(directory, "file");
+    const publication = Publication.begin(directory, "file");
     publication.write(contents);
     fs.unlinkSync(folder.join(names()[0]!));
     expect(codeOf(() => publication.commit(PLAIN))).toBe("not-found");
@@ -238,7 +238,7 @@ test("a full disk is an error of its own, and gets its space back", () => {
   {
     using held = smallRoot.hold([]);
     fs.writeFileSync(small.join("kept"), "kept");
-    const publication = new Publication(held, "too large");
+    const publication = Publication.begin(held, "too large");
     const block = new Uint8Array(256 * 1024).fill(1);
     const fill = (): void => {
       for (let written = 0; written < 8; written++) publication.write(block);
@@ -246,7 +246,7 @@ test("a full disk is an error of its own, and gets its space back", () => {
     expect(codeOf(fill)).toBe("no-space");
     publication.abandon();
     expect(fs.readdirSync(small.path)).toEqual(["kept"]);
-    const next = new Publication(held, "fits");
+    const next = Publication.begin(held, "fits");
     next.write(block);
     next.commit({ ...PLAIN, sync: true });
     expect(fs.statSync(small.join("fits")).size).toBe(block.length);

@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { asDrayError } from "../../src/errors/dray-error.ts";
-import { giveOrder } from "../../src/mirror/give-order.ts";
+import { askMirror } from "../../src/mirror/ask-mirror.ts";
 import { MirrorDaemon, type MirrorSettings } from "../../src/mirror/mirror-daemon.ts";
 import { THREAD_URL } from "../../src/thread-url.ts";
 import type { ListEntry } from "../../src/wire/entries.ts";
 import type { Message } from "../../src/wire/messages.ts";
-import type { OrderEvent, OrderResult, OrderSource } from "../../src/wire/order.ts";
+import type { OrderEvent, OrderRequest, OrderResult, OrderSource } from "../../src/wire/order.ts";
 import { rejectionCodeOf } from "../property/error-code.ts";
 import { naiveFileAnswer, naiveMessage } from "../property/naive-codec.ts";
 import { type FakeServer, type RawPeer, fakeServer } from "../property/raw-peer.ts";
@@ -43,6 +42,7 @@ async function start(changes: Partial<MirrorSettings> = {}): Promise<MirrorDaemo
     durability: "none",
     verifyWritten: false,
     digest: "xxh3",
+    exportPort: undefined,
     agent: "test/1",
     ...changes,
   };
@@ -58,15 +58,48 @@ interface Followed {
   events: OrderEvent[];
 }
 
-async function order(...sources: (FakeServer | OrderSource)[]): Promise<Followed> {
+async function order(...given: (FakeServer | OrderSource)[]): Promise<Followed> {
+  return orderWith({}, ...given);
+}
+
+async function orderWith(
+  terms: Partial<OrderRequest>,
+  ...given: (FakeServer | OrderSource)[]
+): Promise<Followed> {
   const events: OrderEvent[] = [];
-  const result = await giveOrder(
-    { host: "127.0.0.1", port: daemon!.port },
-    { sources: sources.map((one) => ("peers" in one ? of(one) : one)) },
-    { agent: "test/1", timeoutMs: 5_000 },
+  await follow(
+    requestOf(
+      given.map((one) => ("peers" in one ? of(one) : one)),
+      terms,
+    ),
     (event) => events.push(event),
   );
-  return { result, events };
+  return { result: events.at(-1) as OrderResult, events };
+}
+
+const requestOf = (sources: OrderSource[], terms: Partial<OrderRequest> = {}): OrderRequest => ({
+  sources,
+  attempts: 3,
+  patienceMs: 0,
+  include: [],
+  exclude: [],
+  ...terms,
+});
+
+/** Gives an order and resolves with its last event. */
+function follow(
+  request: OrderRequest,
+  event: (event: OrderEvent) => void,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<OrderEvent> {
+  const mirror = { host: "127.0.0.1", port: daemon!.port };
+  return askMirror(
+    mirror,
+    { do: "give", order: request },
+    { agent: "test/1", timeoutMs: 5_000 },
+    event,
+    signal,
+  );
 }
 
 const of = (server: FakeServer, changes: Partial<OrderSource> = {}): OrderSource => ({
@@ -77,7 +110,7 @@ const of = (server: FakeServer, changes: Partial<OrderSource> = {}): OrderSource
   ...changes,
 });
 
-const contentsOf = (path: string): Buffer => Buffer.from(`the contents of ${path}`);
+const contentsOf = (path: string): Buffer<ArrayBuffer> => Buffer.from(`the contents of ${path}`);
 const entry = (path: string, changes: Partial<ListEntry> = {}): ListEntry => ({
   kind: "file",
   path,
@@ -95,7 +128,7 @@ interface Script {
 }
 
 /** A source that lists whatever it is told to, true or not, and serves every file that is asked for. */
-function source({ entries, end, fetch }: Script): FakeServer & { asked: string[] } {
+function source({ entries, end, fetch }: Script, port = 0): FakeServer & { asked: string[] } {
   const asked: string[] = [];
   const server = fakeServer((peer, { type, requestId, payload }) => {
     if (type === HELLO)
@@ -129,7 +162,7 @@ function source({ entries, end, fetch }: Script): FakeServer & { asked: string[]
     const path = payload.toString("utf8", 23);
     asked.push(path);
     if (fetch?.(peer, requestId, path) !== true) peer.send(naiveFileAnswer(requestId, contentsOf(path)));
-  });
+  }, port);
   cleanUp.push(() => server[Symbol.dispose]());
   return Object.assign(server, { asked });
 }
@@ -228,30 +261,175 @@ describe("a list that is not complete", () => {
 
 describe("a disk that is full", () => {
   test.each(["batch", "strict", "none"] as const)(
-    "fails the order clearly, and the daemon lives on (durability %s)",
+    "parks the order, says so, and goes on by itself when there is room (durability %s)",
     async (durability) => {
       const small = smallFileSystem(4 * 1024 * 1024);
       if (small === undefined) return;
       cleanUp.push(() => small[Symbol.dispose]());
       await start({ mirrorDirectory: small.path, durability });
-      const server = source({ entries: Array.from({ length: 100 }, (_, index) => entry(`f${index}`)) });
-      const filler = fs.openSync(small.join("filler"), "w");
-      try {
-        for (;;) fs.writeSync(filler, new Uint8Array(4096));
-      } catch {
-        fs.closeSync(filler);
-      }
-      const outcome = await order(server).then(
-        ({ result }) => result.failures.map(({ code }) => code),
-        (error: unknown) => [asDrayError(error).code],
-      );
-      expect(new Set(outcome)).toEqual(new Set(["no-space"]));
-      fs.unlinkSync(small.join("filler"));
-      const { result } = await order(server);
-      expect([result.files, result.sources[0]!.status]).toEqual([100, "complete"]);
+      let fill = (): void => {
+        const filler = fs.openSync(small.join("filler"), "w");
+        try {
+          for (;;) fs.writeSync(filler, new Uint8Array(4096));
+        } catch {
+          fs.closeSync(filler);
+        }
+        fill = () => {};
+      };
+      const server = source({
+        entries: Array.from({ length: 100 }, (_, index) => entry(`f${index}`)),
+        // While the order runs: one that cannot be kept at all is not accepted.
+        fetch: () => {
+          fill();
+          return false;
+        },
+      });
+      const events: OrderEvent[] = [];
+      const result = await follow(requestOf([of(server)]), (event) => {
+        events.push(event);
+        if (event.type === "parked") fs.unlinkSync(small.join("filler"));
+      });
+      expect(events.filter(({ type }) => type === "parked")).toMatchObject([{ code: "no-space" }]);
+      expect(events.filter(({ type }) => type === "resumed")).toHaveLength(1);
+      expect(result).toMatchObject({ files: 100, failed: 0, sources: [{ status: "complete" }] });
       expect(filesBelow(small.path).filter((path) => path.endsWith(".tmp"))).toEqual([]);
     },
+    30_000,
   );
+
+  test("refuses an order that it cannot keep, and the daemon lives on", async () => {
+    const small = smallFileSystem(4 * 1024 * 1024);
+    if (small === undefined) return;
+    cleanUp.push(() => small[Symbol.dispose]());
+    await start({ mirrorDirectory: small.path });
+    const server = source({ entries: [entry("a")] });
+    const filler = fs.openSync(small.join("filler"), "w");
+    try {
+      for (;;) fs.writeSync(filler, new Uint8Array(4096));
+    } catch {
+      fs.closeSync(filler);
+    }
+    const include = Array.from({ length: 256 }, (_, index) => `${index}`.padEnd(1000, "x"));
+    expect(await rejectionCodeOf(orderWith({ include }, server))).toBe("no-space");
+    fs.unlinkSync(small.join("filler"));
+    const { result } = await order(server);
+    expect([result.files, result.sources[0]!.status]).toEqual([1, "complete"]);
+  });
+});
+
+/** An answer that the client takes for an error of this request alone. */
+const failure = (code: "changed" | "not-found", requestId: number): Buffer =>
+  naiveMessage({ type: "error", code, retryAfterMs: 0, message: `it is ${code}` }, requestId);
+
+describe("a source that fails", () => {
+  const codes = ({ failures }: OrderResult): string[][] => failures.map(({ path, code }) => [path, code]);
+
+  test("is asked again for what may pass, and taken at its word where it will not", async () => {
+    await start();
+    const times = (path: string): number => server.asked.filter((one) => one === path).length;
+    const server = source({
+      entries: ["good", "changing", "missing", "always changing"].map((path) => entry(path)),
+      fetch: (peer, requestId, path) => {
+        const isChanging = path === "always changing" || (path === "changing" && times(path) < 3);
+        if (path !== "missing" && !isChanging) return false;
+        peer.send(failure(isChanging ? "changed" : "not-found", requestId));
+        return true;
+      },
+    });
+    const { result, events } = await orderWith({ attempts: 3 }, server);
+    expect(Object.fromEntries(codes(result))).toEqual({ "always changing": "changed", missing: "not-found" });
+    expect([result.files, result.failed, result.sources[0]!.status]).toEqual([2, 2, "partial"]);
+    expect(["good", "changing", "missing", "always changing"].map(times)).toEqual([1, 3, 1, 3]);
+    expect(events.filter(({ type }) => type === "failure")).toHaveLength(2);
+    expect(filesBelow(folder.path).map((path) => path.split("/").at(-1))).toEqual(["changing", "good"]);
+  });
+
+  test("by losing connections over one file is left with that file alone: the others arrive", async () => {
+    await start();
+    const server = source({
+      entries: ["first", "second", "deadly", "third", "fourth", "fifth"].map((path) => entry(path)),
+      fetch: (peer, requestId, path) => {
+        if (path !== "deadly") return false;
+        peer.send(naiveFileAnswer(requestId, contentsOf(path)).subarray(0, 60));
+        peer.end();
+        return true;
+      },
+    });
+    const { result } = await orderWith({ attempts: 3, patienceMs: 60_000 }, server);
+    expect(codes(result)).toEqual([["deadly", "closed"]]);
+    expect([result.files, result.sources[0]!.error]).toEqual([5, undefined]);
+    expect(server.asked.filter((path) => path === "deadly").length).toBeLessThanOrEqual(3);
+  });
+
+  test("by damaging bytes on the way is asked again, and nothing damaged is kept", async () => {
+    await start();
+    let damaged = 0;
+    const server = source({
+      entries: ["a", "b", "c"].map((path) => entry(path)),
+      fetch: (peer, requestId, path) => {
+        if (path !== "b" || damaged++ > 0) return false;
+        const answer = naiveFileAnswer(requestId, contentsOf(path));
+        answer[answer.length - 30]! ^= 1;
+        peer.send(answer);
+        return true;
+      },
+    });
+    const { result } = await order(server);
+    expect([result.files, result.failed, result.sources[0]!.status]).toEqual([3, 0, "complete"]);
+    expect(fs.readFileSync(folder.join(`127.0.0.1_${server.port}/b`))).toEqual(contentsOf("b"));
+  });
+
+  test("by taking every connection and answering nothing on it is given up when the patience ends", async () => {
+    await start();
+    const server = source({
+      entries: Array.from({ length: 20 }, (_, index) => entry(`f${index}`)),
+      fetch: (peer) => {
+        peer.terminate();
+        return true;
+      },
+    });
+    const { result } = await orderWith({ patienceMs: 0, attempts: 100 }, server);
+    expect(new Set(codes(result).map(([, code]) => code))).toEqual(new Set(["closed"]));
+    expect([result.failed, result.sources[0]!.status]).toEqual([20, "unreachable"]);
+    expect(server.peers.length).toBeLessThan(30);
+    expect(filesBelow(folder.path)).toEqual([]);
+  });
+
+  test("by going away for good fails all that it owes, and is named unreachable", async () => {
+    await start({ workers: 1 });
+    const server = source({
+      entries: Array.from({ length: 20 }, (_, index) => entry(`f${index}`)),
+      fetch: () => {
+        server[Symbol.dispose]();
+        return true;
+      },
+    });
+    const { result } = await orderWith({ patienceMs: 0, attempts: 1 }, server);
+    expect(result.failed).toBe(20);
+    expect(new Set(codes(result).map(([, code]) => code))).toContain("unreachable");
+    expect(result.sources[0]).toMatchObject({ status: "unreachable", error: expect.any(String) });
+  });
+
+  test("by going away for a while is waited for, and in the end complete", async () => {
+    await start({ workers: 2 });
+    const script: Script = {
+      entries: Array.from({ length: 20 }, (_, index) => entry(`f${index}`)),
+      fetch: (_, __, path) => {
+        if (path !== "f9" || isBack) return false;
+        server[Symbol.dispose]();
+        return true;
+      },
+    };
+    let isBack = false;
+    const server = source(script);
+    const given = orderWith({ patienceMs: 60_000, attempts: 3 }, server);
+    while (!server.asked.includes("f9")) await new Promise((resolve) => setImmediate(resolve));
+    isBack = true;
+    const back = source(script, server.port);
+    const { result } = await given;
+    expect([result.files, result.failed, result.sources[0]!.status]).toEqual([20, 0, "complete"]);
+    expect(back.asked).toContain("f9");
+  });
 });
 
 describe("an order", () => {
@@ -287,15 +465,7 @@ describe("an order", () => {
       },
     });
     const leaving = new AbortController();
-    const given = rejectionCodeOf(
-      giveOrder(
-        { host: "127.0.0.1", port: mirror.port },
-        { sources: [of(server)] },
-        { agent: "test/1", timeoutMs: 5_000 },
-        () => {},
-        leaving.signal,
-      ),
-    );
+    const given = rejectionCodeOf(follow(requestOf([of(server)]), () => {}, leaving.signal));
     while (!server.asked.includes("held")) await new Promise((resolve) => setImmediate(resolve));
     leaving.abort();
     expect(await given).toBe("interrupted");
@@ -305,7 +475,7 @@ describe("an order", () => {
     expect(filesBelow(folder.path)).toHaveLength(2);
   });
 
-  test("that is given up by close() leaves no temp file and nothing half-done", async () => {
+  test("that is parked by close() leaves nothing half-done, only a part that can be gone on with", async () => {
     const mirror = await start();
     const asked = Promise.withResolvers<void>();
     const server = source({
@@ -319,9 +489,10 @@ describe("an order", () => {
     });
     const given = rejectionCodeOf(order(server));
     await asked.promise;
+    void mirror.finish(); // does not end: the order has not, when close() is called
     await mirror.close();
     daemon = undefined;
     expect(await given).not.toBe("no error");
-    expect(filesBelow(folder.path).filter((path) => !path.endsWith("/a"))).toEqual([]);
+    for (const path of filesBelow(folder.path)) expect(path).toMatch(/\/(a|\.dray-part[0-9a-z]+-0\.tmp)$/);
   });
 });

@@ -38,6 +38,7 @@ interface Asked {
   peer: RawPeer;
   requestId: number;
   path: string;
+  offset: number;
   /** How often this path was asked for, this time included. */
   times: number;
 }
@@ -64,7 +65,8 @@ function source(
     const path = frame.payload.toString("utf8", 23);
     asked.push(path);
     const times = asked.filter((one) => one === path).length;
-    const own = answer({ peer, requestId: frame.requestId, path, times });
+    const offset = Number(frame.payload.readBigUInt64LE(0));
+    const own = answer({ peer, requestId: frame.requestId, path, offset, times });
     if (own !== "nothing") peer.send(own ?? naiveFileAnswer(frame.requestId, contentsOf(path)));
   });
   cleanUp.push(() => server[Symbol.dispose]());
@@ -132,22 +134,20 @@ describe("a lane", () => {
     expect(server.peers).toHaveLength(1);
   });
 
-  test("tries again what may pass, and takes no for an answer where it will not", async () => {
-    const server = source(({ requestId, path, times }) => {
-      if (path === "changing") return times < 3 ? error("changed", requestId) : undefined;
-      if (path === "missing") return error("not-found", requestId);
-      return path === "always changing" ? error("changed", requestId) : undefined;
+  test("tries each file once, and says whether trying again can help", async () => {
+    const server = source(({ requestId, path }) => {
+      if (path === "changing") return error("changed", requestId);
+      return path === "missing" ? error("not-found", requestId) : undefined;
     });
-    const done = await lane.run(jobFor(server, ["good", "changing", "missing", "always changing"].map(file)));
-    expect(kinds(done.outcomes)).toEqual(["fetched", "fetched", "not-found", "changed"]);
-    const times = (path: string): number => server.asked.filter((one) => one === path).length;
-    expect([times("good"), times("changing"), times("missing"), times("always changing")]).toEqual([
-      1, 3, 1, 3,
-    ]);
-    expect(all()).toEqual(["changing", "good"]);
+    const done = await lane.run(jobFor(server, ["good", "changing", "missing", "last"].map(file)));
+    expect(kinds(done.outcomes)).toEqual(["fetched", "changed", "not-found", "fetched"]);
+    expect(done.outcomes.slice(1, 3)).toMatchObject([{ mayPass: true }, { mayPass: false }]);
+    expect(server.asked).toEqual(["good", "changing", "missing", "last"]);
+    expect(done.connection).toEqual({ state: "kept" });
+    expect(all()).toEqual(["good", "last"]);
   });
 
-  test("comes back after a lost connection: what was behind the file under way is not to blame", async () => {
+  test("of a lost connection blames the file that was under way, and returns what was behind it", async () => {
     const server = source(({ peer, requestId, path }) => {
       if (path !== "deadly") return undefined;
       peer.send(naiveFileAnswer(requestId, contentsOf(path)).subarray(0, 60));
@@ -156,45 +156,58 @@ describe("a lane", () => {
     });
     const items = ["first", "second", "deadly", "third", "fourth", "fifth"].map(file);
     const done = await lane.run(jobFor(server, items));
-    expect(kinds(done.outcomes)).toEqual(["fetched", "fetched", "closed", "fetched", "fetched", "fetched"]);
-    expect(server.asked.filter((path) => path === "deadly").length).toBeLessThanOrEqual(3);
-    expect(done.unreachable).toBeUndefined();
+    expect(kinds(done.outcomes)).toEqual([
+      "fetched",
+      "fetched",
+      "closed",
+      "returned",
+      "returned",
+      "returned",
+    ]);
+    expect(done.outcomes[2]).toMatchObject({ mayPass: true });
+    expect(done.connection).toMatchObject({ state: "lost", code: "closed" });
+    expect(all()).toEqual(["first", "second"]);
+    // The next job goes on over a connection of its own.
+    const next = await lane.run(jobFor(server, ["third", "fourth", "fifth"].map(file), 2));
+    expect(kinds(next.outcomes)).toEqual(["fetched", "fetched", "fetched"]);
+    expect(next.connection).toEqual({ state: "kept" });
     expect(all()).toEqual(["fifth", "first", "fourth", "second", "third"]);
   });
 
-  test("takes no damaged byte: what was flipped on the way is asked for again", async () => {
+  test("takes no damaged byte, and says that what was flipped on the way can be asked for again", async () => {
     const server = source(({ requestId, path, times }) => {
       const answer = naiveFileAnswer(requestId, contentsOf(path));
       if (path === "b" && times === 1) answer[answer.length - 30]! ^= 1;
       return answer;
     });
     const done = await lane.run(jobFor(server, ["a", "b", "c"].map(file)));
-    expect(kinds(done.outcomes)).toEqual(["fetched", "fetched", "fetched"]);
+    expect(kinds(done.outcomes)).toEqual(["fetched", "integrity", "returned"]);
+    expect(done.outcomes[1]).toMatchObject({ mayPass: true });
+    expect(all()).toEqual(["a"]);
+    const again = await lane.run(jobFor(server, ["b", "c"].map(file), 2));
+    expect(kinds(again.outcomes)).toEqual(["fetched", "fetched"]);
     expect(fs.readFileSync(folder.join("src_1/b"))).toEqual(contentsOf("b"));
   });
 
-  test("gives up a source that takes every connection and answers nothing on it", async () => {
+  test("says that a source takes the connection and answers nothing on it", async () => {
     const server = source(({ peer }) => {
       peer.terminate();
       return "nothing";
     });
-    const done = await lane.run(
-      jobFor(
-        server,
-        Array.from({ length: 20 }, (_, index) => file(`f${index}`)),
-      ),
-    );
-    expect(new Set(kinds(done.outcomes))).toEqual(new Set(["closed"]));
-    expect(server.peers.length).toBeLessThan(30);
+    const items = Array.from({ length: 20 }, (_, index) => file(`f${index}`));
+    const done = await lane.run(jobFor(server, items));
+    expect(kinds(done.outcomes)).toEqual(["closed", ...items.slice(1).map(() => "returned")]);
+    expect(done.connection).toMatchObject({ state: "lost", code: "closed" });
+    expect(server.peers).toHaveLength(1);
     expect(all()).toEqual([]);
   });
 
-  test("says that a source is unreachable, and fails all its files with that", async () => {
+  test("says that a source is unreachable, and blames none of its files", async () => {
     const server = source();
     server[Symbol.dispose]();
     const done = await lane.run(jobFor(server, [file("a"), file("b")]));
-    expect(kinds(done.outcomes)).toEqual(["unreachable", "unreachable"]);
-    expect(done.unreachable?.code).toBe("unreachable");
+    expect(kinds(done.outcomes)).toEqual(["returned", "returned"]);
+    expect(done.connection).toMatchObject({ state: "unreachable", code: "unreachable" });
   });
 
   test("goes from one source to another, and closes the first one's connection", async () => {
@@ -225,11 +238,11 @@ describe("a lane", () => {
     expect(server.peers).toHaveLength(1);
   });
 
-  test("that is stopped ends what is under way, leaves no temp file, and dials no more", async () => {
+  test("that is stopped ends what is under way, leaves nothing half-done, and dials no more", async () => {
     const { promise: asked, resolve } = Promise.withResolvers<void>();
     const server = source(({ peer, requestId, path }) => {
       if (path === "retried") return error("changed", requestId, 50);
-      peer.send(naiveFileAnswer(requestId, new Uint8Array(500_000)).subarray(0, 300_000));
+      peer.send(naiveFileAnswer(requestId, new Uint8Array(200_000)).subarray(0, 100_000));
       resolve();
       return "nothing";
     });
@@ -238,24 +251,57 @@ describe("a lane", () => {
     await new Promise((done) => setImmediate(done));
     lane.stop();
     const done = await running;
-    expect(done.outcomes.every(({ kind }) => kind === "failed")).toBe(true);
+    expect(done.outcomes.some(({ kind }) => kind === "fetched")).toBe(false);
     expect(all()).toEqual([]);
     expect(server.peers).toHaveLength(1);
-    expect(kinds((await lane.run(jobFor(server, [file("late")], 2))).outcomes)).toEqual(["interrupted"]);
+    const late = await lane.run(jobFor(server, [file("late")], 2));
+    expect(kinds(late.outcomes)).toEqual(["returned"]);
+    expect(late.connection).toMatchObject({ state: "unreachable", code: "interrupted" });
+    expect(server.peers).toHaveLength(1);
   });
 
-  test("whose disk is full fails the files that do not fit, and goes on with the others", async () => {
+  test("leaves what came of a large file, and goes on with it in its next job", async () => {
+    const large = new Uint8Array(1_000_000).map((_, index) => index * 13);
+    const asked: number[] = [];
+    const server = source(({ peer, requestId, offset }) => {
+      asked.push(offset);
+      if (asked.length > 1) return naiveFileAnswer(requestId, large.subarray(offset), { offset });
+      peer.send(naiveFileAnswer(requestId, large, { pieceBytes: 100_000 }).subarray(0, 640_000));
+      peer.end();
+      return "nothing";
+    });
+    const resumingLane = new Lane({ ...settingsFor(folder.path), verifyWritten: false });
+    cleanUp.push(() => resumingLane.stop());
+    const item = { ...file("large"), sizeBytes: large.length };
+    const first = await resumingLane.run(jobFor(server, [item]));
+    expect(first.outcomes).toMatchObject([{ kind: "failed", code: "closed", mayPass: true }]);
+    expect(all()).toEqual([expect.stringMatching(/^\.dray-part[0-9a-z]+-0\.tmp$/)]);
+    const second = await resumingLane.run(jobFor(server, [item], 2));
+    expect(kinds(second.outcomes)).toEqual(["fetched"]);
+    expect(asked).toEqual([0, 600_000]);
+    expect([first.receivedBytes, second.receivedBytes]).toEqual([600_000, 400_000]);
+    expect(all()).toEqual(["large"]);
+    expect(Buffer.compare(fs.readFileSync(folder.join("src_1/large")), large)).toBe(0);
+  });
+
+  test("whose disk gets full says so, returns what was behind it, and gives the room back", async () => {
     using small = smallFileSystem(2 * 1024 * 1024);
     if (small === undefined) return;
     const large = new Uint8Array(5_000_000).fill(7);
     const server = source(({ requestId, path }) =>
-      path.startsWith("large") ? naiveFileAnswer(requestId, large) : undefined,
+      path === "large" ? naiveFileAnswer(requestId, large) : undefined,
     );
-    const smallLane = new Lane(settingsFor(small.path));
-    const done = await smallLane.run(jobFor(server, ["a", "large1", "b", "large2", "c"].map(file)));
-    smallLane.stop();
-    expect(kinds(done.outcomes)).toEqual(["fetched", "no-space", "fetched", "no-space", "fetched"]);
-    expect(fs.readdirSync(small.join("src_1")).sort()).toEqual(["a", "b", "c"]);
+    for (const verifyWritten of [false, true]) {
+      const smallLane = new Lane({ ...settingsFor(small.path), verifyWritten });
+      cleanUp.push(() => smallLane.stop());
+      // The file is larger than it was listed.
+      const done = await smallLane.run(jobFor(server, ["a", "large", "b", "c"].map(file)));
+      expect(kinds(done.outcomes)).toEqual(["fetched", "full", "returned", "returned"]);
+      expect(fs.readdirSync(small.join("src_1"))).toEqual(["a"]);
+      const next = await smallLane.run(jobFor(server, ["b", "c"].map(file), 2));
+      expect(kinds(next.outcomes)).toEqual(["fetched", "fetched"]);
+      fs.rmSync(small.join("src_1"), { recursive: true });
+    }
   });
 
   test("that cannot make one directory fails what belongs there, and nothing else", async () => {

@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { DrayError } from "../../src/errors/dray-error.ts";
-import type { Outcome } from "../../src/mirror/job.ts";
 import { OrderRun } from "../../src/mirror/order-run.ts";
 import type { SourceRun } from "../../src/mirror/source-run.ts";
 import { MAX_EVENT_BYTES, encodeMessage } from "../../src/wire/messages.ts";
 import {
+  type Failure,
   MAX_LISTED_FAILURES,
   type OrderEvent,
   type OrderRequest,
@@ -24,23 +24,42 @@ const source = (host: string, path = "docs"): OrderRequest["sources"][number] =>
 
 function orderOf(...hosts: string[]): { run: OrderRun; events: OrderEvent[]; sources: SourceRun[] } {
   const events: OrderEvent[] = [];
-  const request = { sources: hosts.map((host) => source(host)) };
-  const run = new OrderRun("order-1", request, 1_000, (event) => events.push(structuredClone(event)));
+  const rest = { attempts: 5, patienceMs: 60_000, include: [], exclude: [] };
+  const request = { sources: hosts.map((host) => source(host)), ...rest };
+  const run = new OrderRun("order-1", request, 1_000, 0, (event) => events.push(structuredClone(event)));
   return { run, events, sources: [...run.sources] };
 }
 
-const fetched = (sizeBytes: number): Outcome => ({ kind: "fetched", sizeBytes });
-const unchanged = (sizeBytes: number): Outcome => ({ kind: "unchanged", sizeBytes });
-const DIRECTORY: Outcome = { kind: "directory" };
-const failedWith = (code: ErrorCode): Outcome => ({ kind: "failed", code, message: `it is ${code}` });
+/** What became of an item. */
+type Settled =
+  | { kind: "fetched" | "unchanged"; sizeBytes: number }
+  | { kind: "directory" }
+  | { kind: "failed"; code: ErrorCode };
+
+const fetched = (sizeBytes: number): Settled => ({ kind: "fetched", sizeBytes });
+const unchanged = (sizeBytes: number): Settled => ({ kind: "unchanged", sizeBytes });
+const DIRECTORY: Settled = { kind: "directory" };
+const failedWith = (code: ErrorCode): Settled => ({ kind: "failed", code });
+
+/** Counts an item as whoever runs an order does. */
+function settle(run: OrderRun, source: SourceRun, path: string, settled: Settled): void {
+  if (settled.kind === "directory") source.directories++;
+  else if (settled.kind === "failed") {
+    source.failed++;
+    run.tellFailure(source, path, settled.code, `it is ${settled.code}`);
+  } else {
+    source.sizes.add(settled.sizeBytes);
+    if (settled.kind === "unchanged") source.unchanged++;
+  }
+}
 
 /** The status of an order with one source. */
-function statusOf(outcomes: readonly Outcome[], error?: ErrorCode): string {
+function statusOf(outcomes: readonly Settled[], error?: ErrorCode): string {
   const { run, sources } = orderOf("a");
-  for (const [index, outcome] of outcomes.entries()) run.settled(sources[0]!, `file-${index}`, outcome);
+  for (const [index, outcome] of outcomes.entries()) settle(run, sources[0]!, `file-${index}`, outcome);
   if (error !== undefined) sources[0]!.error = new DrayError(error, "why");
   run.sourceEnded(sources[0]!);
-  return run.end(2_000).sources[0]!.status;
+  return run.end(2_000, []).sources[0]!.status;
 }
 
 describe("the status of a source", () => {
@@ -62,6 +81,7 @@ describe("the status of a source", () => {
     ["closed", "unreachable"],
     ["busy", "unreachable"],
     ["protocol", "unreachable"],
+    ["integrity", "unreachable"],
     ["storage", "partial"],
     ["no-space", "partial"],
     ["internal", "partial"],
@@ -78,8 +98,8 @@ describe("the status of a source", () => {
 
   test("is never complete when the files could not be made durable", () => {
     const { run, sources } = orderOf("a", "b");
-    for (const one of sources) run.settled(one, "x", fetched(1));
-    const result = run.end(2_000, new DrayError("storage", "the disk failed"));
+    for (const one of sources) settle(run, one, "x", fetched(1));
+    const result = run.end(2_000, [], new DrayError("storage", "the disk failed"));
     expect(result.sources.map(({ status, error }) => [status, error])).toEqual([
       ["partial", "the disk failed"],
       ["partial", "the disk failed"],
@@ -101,15 +121,23 @@ describe("an order", () => {
       fc.property(fc.array(event, { maxLength: 60 }), (happened) => {
         const { run, events, sources } = orderOf("a", "b", "c");
         for (const [index, one] of happened.entries()) {
-          run.received(one.received);
-          run.settled(sources[one.source]!, `file-${index}`, one.outcome);
-          if (one.skipped) run.skip(sources[one.source]!, `link-${index}`, "a link");
+          const source = sources[one.source]!;
+          run.bytesTransferred += one.received;
+          settle(run, source, `file-${index}`, one.outcome);
+          if (!one.skipped) continue;
+          source.skipped++;
+          run.tellSkipped(source, `link-${index}`, "a link");
         }
         const isLast = sources.map((one) => run.sourceEnded(one));
         expect(isLast).toEqual([false, false, true]);
-        const result = run.end(5_000);
+        const failures = events.flatMap((event) => {
+          if (event.type !== "failure") return [];
+          const { host, port, path, code, message } = event;
+          return [{ host, port, path, code, message }];
+        });
+        const result = run.end(5_000, failures);
         const sizes = happened.flatMap(({ outcome }) => ("sizeBytes" in outcome ? [outcome.sizeBytes] : []));
-        const count = (kind: Outcome["kind"]): number =>
+        const count = (kind: Settled["kind"]): number =>
           happened.filter(({ outcome }) => outcome.kind === kind).length;
         const sum = sizes.reduce((sum, size) => sum + size, 0);
         expect(result).toMatchObject({
@@ -140,7 +168,7 @@ describe("an order", () => {
     const { run, events, sources } = orderOf("a");
     run.tick(1_100);
     run.tick(1_200);
-    run.received(10);
+    run.bytesTransferred = 10;
     sources[0]!.bytesUnderWay = 10;
     run.tick(1_300);
     run.tick(1_400);
@@ -155,7 +183,7 @@ describe("an order", () => {
   test("of an empty source is complete, with zeros and no NaN", () => {
     const { run, sources } = orderOf("a");
     run.sourceEnded(sources[0]!);
-    const result = run.end(1_000);
+    const result = run.end(1_000, []);
     expect(result).toMatchObject({
       files: 0,
       bytes: 0,
@@ -175,9 +203,14 @@ describe("many failures", () => {
     message: string,
   ): { events: OrderEvent[]; result: OrderResult } => {
     const { run, events, sources } = orderOf("a");
-    for (let index = 0; index < count; index++) run.fail(sources[0]!, path(index), "refused", message);
-    for (let index = 0; index < count; index++) run.skip(sources[0]!, path(index), "a link");
-    return { events, result: run.end(2_000) };
+    const [only] = sources;
+    for (let index = 0; index < count; index++) run.tellFailure(only!, path(index), "refused", message);
+    for (let index = 0; index < count; index++) run.tellSkipped(only!, path(index), "a link");
+    only!.failed = only!.skipped = count;
+    const failures = Array.from({ length: count }, (_, index): Failure => {
+      return { host: "a", port: 9000, path: path(index), code: "refused", message };
+    });
+    return { events, result: run.end(2_000, failures) };
   };
 
   test("are all counted, and listed up to the documented number", () => {

@@ -57,7 +57,7 @@ test("a value given twice is refused, in whatever spelling; lists may be repeate
     "--json: given more than once (--json, --no-json)",
   ]);
   const args = ["-p", "1", "-s", "a:1:x:0", "--sources=b:1:x:0"];
-  expect((await effective(initiateTable, args)).sources.map(({ host }) => host)).toEqual(["a", "b"]);
+  expect((await effective(initiateTable, args)).sources?.map(({ host }) => host)).toEqual(["a", "b"]);
 });
 
 test("a flag is never taken for the value of the one before it", async () => {

@@ -17,9 +17,11 @@ import {
 } from "../../src/wire/messages.ts";
 import { MAX_COMPONENT_BYTES, MAX_PATH_BYTES } from "../../src/wire/names.ts";
 import {
+  LAST_EVENTS,
   MAX_LISTED_FAILURES,
   MAX_SOURCES_PER_ORDER,
   failureSchema,
+  orderCommandSchema,
   orderEventSchema,
   orderRequestSchema,
   sourceStatusSchema,
@@ -183,9 +185,18 @@ test("the JSON of orders and events has exactly the documented fields", () => {
   }));
   const documented = (name: string): unknown =>
     tables.find((table) => table.caption === `\`${name}\`:`)?.fields;
+  const captioned = (caption: string): unknown => tables.find((table) => table.caption === caption)?.fields;
   const order = z.toJSONSchema(orderRequestSchema) as unknown as JsonObjectSchema;
-  expect(Object.keys(order.properties)).toEqual(["sources"]);
-  expect(tables[0]?.fields).toEqual(fieldsOf(order.properties.sources!.items!));
+  expect(captioned("The order of `give`:")).toEqual(fieldsOf(order));
+  expect(captioned("Each of the `sources` of an order:")).toEqual(fieldsOf(order.properties.sources!.items!));
+  const commands = (z.toJSONSchema(orderCommandSchema) as unknown as { oneOf: JsonObjectSchema[] }).oneOf;
+  const documentedCommands = tableWithHead("Command", "Besides `do`", "What the mirror does", "Ends with");
+  const coded = commands.map(({ properties: { do: name, ...others } }) => {
+    return [String(name!.const), Object.keys(others).join(", ")];
+  });
+  expect(documentedCommands.map((row) => [row.Command!, row["Besides `do`"]!])).toEqual(coded);
+  const ends = documentedCommands.map((row) => row["Ends with"]!);
+  expect(new Set(ends)).toEqual(new Set<string>(LAST_EVENTS));
   const events = (z.toJSONSchema(orderEventSchema) as unknown as { oneOf: JsonObjectSchema[] }).oneOf;
   const schemas = new Map(events.map((event) => [String(event.properties.type!.const), event]));
   const listed = tableWithHead("Type", "When").map((row) => row.Type);

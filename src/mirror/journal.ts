@@ -1,0 +1,478 @@
+import { Database, type Statement } from "bun:sqlite";
+import { z } from "zod";
+import { DrayError } from "../errors/dray-error.ts";
+import type { ErrorCode } from "../errors/codes.ts";
+import { type OrderRequest, type OrderResult, orderRequestSchema, orderResultSchema } from "../wire/order.ts";
+import type { JobItem } from "./job.ts";
+import { ITEM_STATE, type ItemState, JOURNAL_SCHEMA, JOURNAL_VERSION, SQL } from "./journal-schema.ts";
+
+export type OrderState = "running" | "waiting" | "done" | "cancelled";
+
+/** An order as the journal has it. */
+export interface JournaledOrder {
+  id: string;
+  request: OrderRequest;
+  state: OrderState;
+  createdMs: number;
+  /** When its current run began, or its last. */
+  startedMs: number;
+  /** When the next run begins, for an order that is repeated. */
+  dueMs: number | undefined;
+  bytesTransferred: number;
+  /** Of the last run that ended. */
+  result: OrderResult | undefined;
+}
+
+export interface JournaledItem extends JobItem {
+  id: number;
+  state: ItemState;
+  attempts: number;
+  code: ErrorCode | undefined;
+  message: string | undefined;
+}
+
+/** A new state for an item, with the reason where it failed. */
+export interface Settlement {
+  id: number;
+  state: ItemState;
+  attempts: number;
+  failure: { code: ErrorCode; message: string } | undefined;
+}
+
+/** Something listed; with a failure or as skipped it is settled at once. */
+export interface ListedItem extends JobItem {
+  state: ItemState;
+  failure: { code: ErrorCode; message: string } | undefined;
+}
+
+interface ItemRow {
+  id: number;
+  orderId: string;
+  position: number;
+  path: string;
+  isDirectory: number;
+  sizeBytes: number;
+  mtimeUs: number;
+  mode: number;
+  checksum: number;
+  state: ItemState;
+  attempts: number;
+  code: ErrorCode | null;
+  message: string | null;
+}
+
+interface OrderRow {
+  id: string;
+  request: string;
+  state: OrderState;
+  createdMs: number;
+  startedMs: number;
+  dueMs: number | null;
+  bytesTransferred: number;
+  result: string | null;
+  checksum: number;
+}
+
+const ITEM_COLUMNS =
+  "id, orderId, position, path, isDirectory, sizeBytes, mtimeUs, mode, checksum, state, attempts, code, message";
+
+/** Rows that one delete takes: bounds how long it keeps everything else waiting. */
+const DELETE_ROWS = 20_000;
+
+/**
+ * Orders and the state of every item, in SQLite beside the mirrored data. Whatever is killed when:
+ * a new daemon reads here what is still to do.
+ *
+ * The journal never says more than the disk holds, because files are published before their items
+ * are settled. It says nothing of what a power loss may take back: that is StateDirectory's part.
+ *
+ * Methods throw DrayError "storage" or "no-space" when the journal cannot be written, and "integrity"
+ * when a row is damaged.
+ */
+export class Journal {
+  readonly #database: Database;
+  readonly #addItem: Statement;
+  readonly #settleItem: Statement;
+  readonly #addBytes: Statement;
+  readonly #toDo: Statement<ItemRow, [string, number, number, number]>;
+
+  /**
+   * Opens the journal, or makes a new one.
+   * @throws DrayError "integrity" when the file is not an intact journal of this version
+   */
+  constructor(path: string) {
+    this.#database = openIntact(path);
+    try {
+      [this.#addItem, this.#settleItem, this.#addBytes, this.#toDo] = guard(() => [
+        this.#database.prepare(
+          `INSERT INTO items
+             (orderId, position, path, isDirectory, sizeBytes, mtimeUs, mode, checksum, state, code, message)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        ),
+        this.#database.prepare(
+          "UPDATE items SET state = ?, attempts = ?, code = ?, message = ? WHERE id = ?",
+        ),
+        this.#database.prepare("UPDATE orders SET bytesTransferred = bytesTransferred + ? WHERE id = ?"),
+        this.#database.prepare<ItemRow, [string, number, number, number]>(
+          `SELECT ${ITEM_COLUMNS} FROM items
+           WHERE orderId = ? AND position = ? AND state = ${ITEM_STATE.waiting} AND id > ? ORDER BY id LIMIT ?`,
+        ),
+      ]);
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
+  }
+
+  /** All orders, the oldest first. */
+  orders(): JournaledOrder[] {
+    return guard(() =>
+      this.#database.query<OrderRow, []>("SELECT * FROM orders ORDER BY createdMs, id").all().map(orderOf),
+    );
+  }
+
+  saveOrder(order: JournaledOrder): void {
+    const request = JSON.stringify(order.request);
+    const result = order.result === undefined ? null : JSON.stringify(order.result);
+    guard(() =>
+      this.#database
+        .query(
+          `INSERT OR REPLACE INTO orders
+             (id, request, state, createdMs, startedMs, dueMs, bytesTransferred, result, checksum)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(
+          order.id,
+          request,
+          order.state,
+          order.createdMs,
+          order.startedMs,
+          order.dueMs ?? null,
+          order.bytesTransferred,
+          result,
+          orderChecksum(order, request, result),
+        ),
+    );
+  }
+
+  /** Adds a batch of a source's list. */
+  addItems(orderId: string, position: number, items: readonly ListedItem[]): void {
+    this.#transaction(() => {
+      for (const item of items) {
+        this.#addItem.run(
+          orderId,
+          position,
+          item.path,
+          item.kind === "directory" ? 1 : 0,
+          item.sizeBytes,
+          item.mtimeUs,
+          item.mode,
+          itemChecksum(orderId, position, item),
+          item.state,
+          item.failure?.code ?? null,
+          item.failure?.message ?? null,
+        );
+      }
+    });
+  }
+
+  /** @param items how many the list held */
+  markListComplete(orderId: string, position: number, items: number): void {
+    guard(() =>
+      this.#database
+        .query("INSERT OR REPLACE INTO completeLists VALUES (?, ?, ?, ?)")
+        .run(orderId, position, items, checksumOf(`${orderId} ${position} ${items}`)),
+    );
+  }
+
+  /** How many items a source's complete list held; undefined while there is none. */
+  listSize(orderId: string, position: number): number | undefined {
+    const row = guard(() =>
+      this.#database
+        .query<{ items: number; checksum: number }, [string, number]>(
+          "SELECT items, checksum FROM completeLists WHERE orderId = ? AND position = ?",
+        )
+        .get(orderId, position),
+    );
+    return row?.checksum === checksumOf(`${orderId} ${position} ${row?.items}`) ? row.items : undefined;
+  }
+
+  /** The next waiting items behind `afterId`, in the order in which they were listed. */
+  toDo(orderId: string, position: number, afterId: number, limit: number): JournaledItem[] {
+    return guard(() => this.#toDo.all(orderId, position, afterId, limit).map(itemOf));
+  }
+
+  /** Records what became of items, and what their transfer cost. */
+  settle(orderId: string, settlements: readonly Settlement[], receivedBytes: number): void {
+    this.#transaction(() => {
+      for (const { id, state, attempts, failure } of settlements) {
+        this.#settleItem.run(state, attempts, failure?.code ?? null, failure?.message ?? null, id);
+      }
+      if (receivedBytes > 0) this.#addBytes.run(receivedBytes, orderId);
+    });
+  }
+
+  /** Lets items that failed for now wait again. @returns how many */
+  startPass(orderId: string, position: number): number {
+    return this.#changeState(orderId, position, ITEM_STATE.again, ITEM_STATE.waiting);
+  }
+
+  /**
+   * Lets items that failed for good wait again, as if they had never been tried. They are then all that
+   * the list of an ended order holds.
+   */
+  retryFailed(orderId: string, position: number): void {
+    const hadList = this.listSize(orderId, position) !== undefined;
+    this.#transaction(() => {
+      this.#database
+        .query(
+          `UPDATE items SET state = ${ITEM_STATE.waiting}, attempts = 0, code = NULL, message = NULL
+           WHERE orderId = ? AND position = ? AND state = ${ITEM_STATE.failed}`,
+        )
+        .run(orderId, position);
+      const left = this.#database
+        .query<{ items: number }, [string, number]>(
+          "SELECT count(*) AS items FROM items WHERE orderId = ? AND position = ?",
+        )
+        .get(orderId, position)!;
+      if (hadList) this.markListComplete(orderId, position, left.items);
+    });
+  }
+
+  /** Gives up all that is not settled. @returns how many */
+  failRest(orderId: string, position: number, code: ErrorCode, message: string): number {
+    return guard(
+      () =>
+        this.#database
+          .query(
+            `UPDATE items SET state = ${ITEM_STATE.failed}, code = ?, message = ?
+             WHERE orderId = ? AND position = ? AND ${SQL.toDo}`,
+          )
+          .run(code, message, orderId, position).changes,
+    );
+  }
+
+  /** Every item of a source, one at a time. */
+  *items(orderId: string, position: number): Generator<JournaledItem, void> {
+    const statement = this.#database.query<ItemRow, [string, number]>(
+      `SELECT ${ITEM_COLUMNS} FROM items
+       WHERE orderId = ? AND position = ?`,
+    );
+    for (const row of statement.iterate(orderId, position)) yield itemOf(row);
+  }
+
+  /** Whether the list held something that is never fetched. */
+  hasRefused(orderId: string, position: number): boolean {
+    const row = guard(() =>
+      this.#database
+        .query(
+          `SELECT 1 FROM items WHERE orderId = ? AND position = ? AND ${SQL.notThere}
+             AND state = ${ITEM_STATE.refused} LIMIT 1`,
+        )
+        .get(orderId, position),
+    );
+    return row !== null;
+  }
+
+  /**
+   * Whether every item that was listed is there and has a state: rows that damage has moved to another
+   * order, or out of every state, are never seen otherwise.
+   */
+  isWhole(orderId: string, position: number, listed: number): boolean {
+    const row = guard(() =>
+      this.#database
+        .query<{ rows: number; states: number | null }, [string, number]>(
+          `SELECT count(*) AS rows, sum(state IN (${SQL.states})) AS states FROM items
+           WHERE orderId = ? AND position = ?`,
+        )
+        .get(orderId, position),
+    );
+    return row?.rows === listed && (row.states ?? 0) === listed;
+  }
+
+  /** The items that are not there in the end, one at a time. */
+  *failed(orderId: string, position: number): Generator<JournaledItem, void> {
+    const statement = this.#database.query<ItemRow, [string, number]>(
+      `SELECT ${ITEM_COLUMNS} FROM items
+       WHERE orderId = ? AND position = ? AND ${SQL.notThere} ORDER BY id`,
+    );
+    for (const row of statement.iterate(orderId, position)) yield itemOf(row);
+  }
+
+  /** Forgets a source's list, to list it anew. */
+  clearSource(orderId: string, position: number): void {
+    this.#transaction(() => {
+      this.#database.query("DELETE FROM items WHERE orderId = ? AND position = ?").run(orderId, position);
+      this.#database
+        .query("DELETE FROM completeLists WHERE orderId = ? AND position = ?")
+        .run(orderId, position);
+    });
+  }
+
+  /**
+   * Forgets the items of a run that has ended, but for those that failed.
+   * @returns whether some are left: call again after letting other work run
+   */
+  trimEnded(orderId: string, keepFailed: boolean): boolean {
+    const kept = keepFailed ? `AND NOT ${SQL.notThere}` : "";
+    const { changes } = guard(() =>
+      this.#database
+        .query(
+          `DELETE FROM items WHERE id IN (SELECT id FROM items WHERE orderId = ? ${kept} LIMIT ${DELETE_ROWS})`,
+        )
+        .run(orderId),
+    );
+    return changes === DELETE_ROWS;
+  }
+
+  /** Forgets an order and all that belongs to it, but for items: see trimEnded. */
+  deleteOrder(orderId: string): void {
+    this.#transaction(() => {
+      this.#database.query("DELETE FROM orders WHERE id = ?").run(orderId);
+      this.#database.query("DELETE FROM completeLists WHERE orderId = ?").run(orderId);
+    });
+  }
+
+  close(): void {
+    // As long as a statement lives, SQLite keeps the file open and locked.
+    for (const statement of [this.#addItem, this.#settleItem, this.#addBytes, this.#toDo])
+      statement.finalize();
+    this.#database.close();
+  }
+
+  #changeState(orderId: string, position: number, from: ItemState, to: ItemState): number {
+    return guard(
+      () =>
+        this.#database
+          .query("UPDATE items SET state = ? WHERE orderId = ? AND position = ? AND state = ?")
+          .run(to, orderId, position, from).changes,
+    );
+  }
+
+  #transaction(work: () => void): void {
+    guard(() => this.#database.transaction(work)());
+  }
+}
+
+function openIntact(path: string): Database {
+  const database = guard(() => new Database(path, { create: true, strict: true }));
+  try {
+    guard(() => {
+      database.run("PRAGMA locking_mode = EXCLUSIVE");
+      database.run("PRAGMA journal_mode = WAL");
+      // A commit survives a killed process; after a power loss some may be missing, never half there.
+      database.run("PRAGMA synchronous = NORMAL");
+      const version = database.query<{ user_version: number }, []>("PRAGMA user_version").get()!.user_version;
+      if (version === 0) {
+        database.transaction(() => {
+          database.run(JOURNAL_SCHEMA);
+          database.run(`PRAGMA user_version = ${JOURNAL_VERSION}`);
+        })();
+      } else if (version !== JOURNAL_VERSION) {
+        throw new DrayError(
+          "integrity",
+          `the journal has version ${version}, this program knows ${JOURNAL_VERSION}`,
+        );
+      }
+      const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
+      if (check?.integrity_check !== "ok") {
+        throw new DrayError("integrity", `the journal is damaged: ${check?.integrity_check}`);
+      }
+      if (schemaOf(database) !== expectedSchema()) {
+        throw new DrayError("integrity", "the journal is damaged: its tables are not as they should be");
+      }
+      // A journal that cannot be written is found out now, not with the first order.
+      database.run(`PRAGMA user_version = ${JOURNAL_VERSION}`);
+    });
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function schemaOf(database: Database): string {
+  const rows = database
+    .query<{ sql: string | null }, []>("SELECT sql FROM sqlite_schema ORDER BY name")
+    .all();
+  return rows.map(({ sql }) => sql).join(";");
+}
+
+function expectedSchema(): string {
+  const fresh = new Database(":memory:");
+  try {
+    fresh.run(JOURNAL_SCHEMA);
+    return schemaOf(fresh);
+  } finally {
+    fresh.close();
+  }
+}
+
+const orderStateSchema = z.enum(["running", "waiting", "done", "cancelled"]);
+
+function orderOf(row: OrderRow): JournaledOrder {
+  if (row.checksum !== orderChecksum(row, row.request, row.result)) throw damaged(`order ${row.id}`);
+  return {
+    id: row.id,
+    request: orderRequestSchema.parse(JSON.parse(row.request)),
+    state: orderStateSchema.parse(row.state),
+    createdMs: row.createdMs,
+    startedMs: row.startedMs,
+    dueMs: row.dueMs ?? undefined,
+    bytesTransferred: row.bytesTransferred,
+    result: row.result === null ? undefined : orderResultSchema.parse(JSON.parse(row.result)),
+  };
+}
+
+function itemOf(row: ItemRow): JournaledItem {
+  const { id, path, sizeBytes, mtimeUs, mode, state, attempts } = row;
+  const kind = row.isDirectory === 1 ? "directory" : "file";
+  const item: JobItem = { kind, path, sizeBytes, mtimeUs, mode };
+  if (row.checksum !== itemChecksum(row.orderId, row.position, item)) throw damaged(`item ${id}`);
+  return { ...item, id, state, attempts, code: row.code ?? undefined, message: row.message ?? undefined };
+}
+
+function orderChecksum(
+  order: Pick<OrderRow, "id" | "state" | "createdMs" | "startedMs"> & { dueMs?: number | null | undefined },
+  request: string,
+  result: string | null,
+): number {
+  const { id, state, createdMs, startedMs, dueMs } = order;
+  return checksumOf(JSON.stringify([id, state, createdMs, startedMs, dueMs ?? null, request, result]));
+}
+
+function itemChecksum(orderId: string, position: number, item: JobItem): number {
+  const { kind, path, sizeBytes, mtimeUs, mode } = item;
+  return checksumOf(`${orderId} ${position} ${kind} ${sizeBytes} ${mtimeUs} ${mode} ${path}`);
+}
+
+/** 52 bits, which a double and SQLite's integers both hold. */
+function checksumOf(text: string): number {
+  return Number(Bun.hash.xxHash3(text) & 0xf_ffff_ffff_ffffn);
+}
+
+function damaged(what: string): DrayError {
+  return new DrayError("integrity", `the journal is damaged at ${what}`);
+}
+
+/** SQLite's errors as ours. */
+function guard<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof DrayError) throw error;
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    const message = error instanceof Error ? error.message : String(error);
+    if (code === "SQLITE_FULL")
+      throw new DrayError("no-space", "no space left for the journal", { cause: error });
+    if (code === "SQLITE_BUSY") throw new DrayError("refused", "the journal is in use", { cause: error });
+    if (
+      /CORRUPT|NOTADB/.test(code) ||
+      error instanceof SyntaxError ||
+      (error instanceof Error && error.name.includes("Zod"))
+    ) {
+      throw new DrayError("integrity", `the journal is damaged: ${message}`, { cause: error });
+    }
+    throw new DrayError("storage", `the journal cannot be used: ${message}`, { cause: error });
+  }
+}
