@@ -16,7 +16,7 @@ const MINUTE_MS = 60_000;
 const STAGES: Stage[] = [
   { folders: ["tests/unit", "tests/property"], testTimeoutMs: MINUTE_MS, stageTimeoutMs: 5 * MINUTE_MS },
   { folders: ["tests/end-to-end"], testTimeoutMs: 2 * MINUTE_MS, stageTimeoutMs: 10 * MINUTE_MS },
-  { folders: ["tests/faults"], testTimeoutMs: 2 * MINUTE_MS, stageTimeoutMs: 10 * MINUTE_MS },
+  { folders: ["tests/faults"], testTimeoutMs: 2 * MINUTE_MS, stageTimeoutMs: 14 * MINUTE_MS },
   { folders: ["tests/simulation"], testTimeoutMs: 2 * MINUTE_MS, stageTimeoutMs: 10 * MINUTE_MS },
 ];
 

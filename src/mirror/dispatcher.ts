@@ -63,7 +63,7 @@ interface RunningJob {
 }
 
 /** Between the passes over what failed. */
-const PASS_BACKOFF: Backoff = { attempts: Number.POSITIVE_INFINITY, firstDelayMs: 500, maxDelayMs: 60_000 };
+const PASS_BACKOFF: Backoff = { attempts: Number.POSITIVE_INFINITY, firstDelayMs: 200, maxDelayMs: 60_000 };
 const LIST_BACKOFF: Backoff = { attempts: Number.POSITIVE_INFINITY, firstDelayMs: 500, maxDelayMs: 15_000 };
 /** How many items are read from the journal at once. */
 const REFILL_ITEMS = 512;
