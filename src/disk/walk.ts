@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { DrayError, isNotFound } from "../errors/dray-error.ts";
+import { DrayError, isNotFound, systemErrorCode } from "../errors/dray-error.ts";
 import type { ListEntry } from "../wire/entries.ts";
 import { MAX_PATH_BYTES } from "../wire/names.ts";
 import type { ContainedDirectory, ContainedRoot } from "./contained-root.ts";
@@ -115,11 +115,24 @@ function entryAt(at: string, path: string): ListEntry | undefined {
   if (facts === undefined) return undefined;
   const kind =
     facts.kind === "file" && isTempName(path.slice(path.lastIndexOf("/") + 1)) ? "unfinished" : facts.kind;
-  return { kind, path, size: facts.sizeBytes, mtimeUs: facts.mtimeUs, mode: facts.mode };
+  const target = kind === "symlink" ? targetOf(at) : "";
+  return { kind, path, size: facts.sizeBytes, mtimeUs: facts.mtimeUs, mode: facts.mode, target };
 }
 
 function plainEntry(kind: "unreadable" | "unnameable", path: string): ListEntry {
-  return { kind, path, size: 0, mtimeUs: 0, mode: 0 };
+  return { kind, path, size: 0, mtimeUs: 0, mode: 0, target: "" };
+}
+
+/** Where a link leads; empty when that is not UTF-8, too long, or gone. */
+function targetOf(at: string): string {
+  try {
+    const raw = fs.readlinkSync(at, { encoding: "buffer" });
+    const target = raw.toString("utf8");
+    return raw.length <= MAX_PATH_BYTES && Buffer.compare(Buffer.from(target), raw) === 0 ? target : "";
+  } catch (error) {
+    if (isNotFound(error) || systemErrorCode(error) === "EINVAL") return "";
+    throw error;
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import type { EntryKind, ListEntry } from "../wire/entries.ts";
 import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, type CAPABILITY } from "../wire/messages.ts";
 import { Channel } from "./channel.ts";
 import { FetchReply, type FileReceiver } from "./fetch-reply.ts";
+import { type SumsReceiver, SumsReply } from "./sums-reply.ts";
 
 /** After this long without a word from the server, it is asked for one… */
 const PING_AFTER_MS = 10_000;
@@ -26,6 +27,13 @@ export interface FetchRequest {
   length: number;
   /** What the server waits before it sends (seed 000: the source's delay). */
   delayMs: number;
+  digest: DigestKind;
+}
+
+export interface SumsRequest {
+  path: string;
+  /** A power of two from 4 KiB to 1 MiB. */
+  pieceBytes: number;
   digest: DigestKind;
 }
 
@@ -146,6 +154,13 @@ export class Client {
     const reply = new FetchReply(request.digest, request, receiver);
     const patienceMs = (): number => request.delayMs + SILENCE_LIMIT_MS;
     return this.#request({ type: "fetch", ...request }, patienceMs, (message) => reply.take(message));
+  }
+
+  /** Asks for the digests of a file's pieces. Settles when they are complete. */
+  sums(request: SumsRequest, receiver: SumsReceiver): Promise<void> {
+    const reply = new SumsReply(request.digest, request.pieceBytes, receiver);
+    const patienceMs = (): number => SILENCE_LIMIT_MS;
+    return this.#request({ type: "sums", ...request }, patienceMs, (message) => reply.take(message));
   }
 
   /**

@@ -4,13 +4,14 @@ import { CAPABILITY, type Message } from "../wire/messages.ts";
 import { FetchResponder } from "./fetch-responder.ts";
 import { ListResponder } from "./list-responder.ts";
 import type { Responder } from "./responder.ts";
+import { SumsResponder } from "./sums-responder.ts";
 import type { Services } from "./session.ts";
 
 /** How long a directory that was renamed may still be found under its old name. */
 const DIRECTORIES_FRESH_MS = 1_000;
 
 /**
- * LIST and FETCH over a contained root: what `dray content` offers.
+ * LIST, FETCH and SUMS over a contained root: what `dray content` offers.
  * @param hides whether a path from the root, and all below it, is as if it were not there
  */
 export function contentService(root: ContainedRoot, agent: string, hides: Hides = () => false): Services {
@@ -27,6 +28,7 @@ export function contentService(root: ContainedRoot, agent: string, hides: Hides 
       if (request.type === "list")
         return new ListResponder(root, hides, request.path, request.credit, requestId);
       if (request.type === "fetch") return new FetchResponder(root, hides, request, requestId);
+      if (request.type === "sums") return new SumsResponder(root, hides, request, requestId);
       return undefined;
     },
   };

@@ -1,10 +1,9 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
-import { FileRead } from "../disk/file-read.ts";
-import { type Hides, isHidden } from "../disk/walk.ts";
-import { DrayError } from "../errors/dray-error.ts";
+import type { FileRead } from "../disk/file-read.ts";
+import type { Hides } from "../disk/walk.ts";
 import { type DigestKind, DigestChain } from "../wire/digest.ts";
 import { dataFrameOverhead, sealDataFrame } from "../wire/messages.ts";
-import { parsePath } from "../wire/names.ts";
+import { openForSending } from "./open-for-sending.ts";
 import type { FillResult, OutBuffer, Responder } from "./responder.ts";
 
 /** What one DATA message carries at most: large enough for full speed, small enough to lose. */
@@ -70,12 +69,7 @@ export class FetchResponder implements Responder {
   }
 
   #open(out: OutBuffer): FileRead {
-    const components = parsePath(this.#order.path);
-    if (isHidden(components, this.#hides)) throw new DrayError("not-found", "no such file or directory");
-    const name = components.pop();
-    if (name === undefined) throw new DrayError("refused", "it is a directory");
-    using directory = this.#root.hold(components);
-    const file = new FileRead(directory, name);
+    const file = openForSending(this.#root, this.#hides, this.#order.path);
     this.#file = file;
     const { sizeBytes, mtimeUs, mode } = file.facts;
     const offset = this.#start;

@@ -9,7 +9,7 @@ import type { FillResult, OutBuffer, Responder } from "./responder.ts";
 /** Entries of one batch: bounds how long one connection's listing keeps the others waiting. */
 const BATCH_ENTRIES = 512;
 /** What a batch may take in bytes: the limit of the message, less the longest entry. */
-const BATCH_BYTES = MAX_ENTRIES_BYTES - 8 * 1024;
+const BATCH_BYTES = MAX_ENTRIES_BYTES - 16 * 1024;
 
 /** Lists a tree in batches, as many as the client gave credit for, and closes with the counts. */
 export class ListResponder implements Responder {

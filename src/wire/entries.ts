@@ -29,12 +29,14 @@ export interface ListEntry {
   mtimeUs: number;
   /** Permission bits (0 to 0o7777). */
   mode: number;
+  /** Where a symbolic link leads, as it is; empty for all else, and when it cannot be carried. */
+  target: string;
 }
 
 const FIXED_BYTES = 1 + 2 + 8 + 8;
 
 export function entryBytes(entry: ListEntry): number {
-  return FIXED_BYTES + textFieldBytes(entry.path);
+  return FIXED_BYTES + textFieldBytes(entry.path) + textFieldBytes(entry.target);
 }
 
 export function entriesBytes(entries: readonly ListEntry[]): number {
@@ -50,6 +52,7 @@ export function writeEntries(entries: readonly ListEntry[], to: ByteWriter): voi
     to.i64(entry.size);
     to.i64(entry.mtimeUs);
     to.text(entry.path);
+    to.text(entry.target);
   }
 }
 
@@ -62,7 +65,8 @@ export function readEntries(from: ByteReader): ListEntry[] {
     const mode = from.u16();
     const size = from.size();
     const mtimeUs = from.i64();
-    entries.push({ kind, mode, size, mtimeUs, path: from.text() });
+    const path = from.text();
+    entries.push({ kind, mode, size, mtimeUs, path, target: from.text() });
   }
   return entries;
 }

@@ -11,6 +11,8 @@ export const MAGIC = 0x59415244; // "DRAY", little-endian
 export const PROTOCOL_VERSION = 1;
 /** Largest piece of a file in one DATA message. */
 export const MAX_PIECE_BYTES = 1024 * 1024;
+/** Digests in one DIGESTS message. */
+export const MAX_DIGESTS_BYTES = 4096;
 export const MAX_ENTRIES_BYTES = 128 * 1024;
 export const MAX_ORDER_BYTES = 256 * 1024;
 export const MAX_EVENT_BYTES = 4 * 1024 * 1024;
@@ -43,6 +45,10 @@ export type Message =
   /** `payload` is digest and bytes in one, as they came: the receiver of a FETCH knows the digest's kind. */
   | { type: "data"; payload: Uint8Array }
   | { type: "end"; length: number; chain: Uint8Array }
+  /** Asks for the digests of a file's pieces instead of the file. */
+  | { type: "sums"; path: string; pieceBytes: number; digest: DigestKind }
+  /** Digests of the next pieces, one behind the other. */
+  | { type: "digests"; payload: Uint8Array }
   | { type: "order"; json: string }
   | { type: "event"; json: string };
 
@@ -64,6 +70,8 @@ const FRAMES: Record<MessageType, { number: number; maxBytes: number }> = {
   file: { number: 21, maxBytes: 34 },
   data: { number: 22, maxBytes: 32 + MAX_PIECE_BYTES },
   end: { number: 23, maxBytes: 40 },
+  sums: { number: 24, maxBytes: 8 * 1024 },
+  digests: { number: 25, maxBytes: MAX_DIGESTS_BYTES },
   order: { number: 32, maxBytes: MAX_ORDER_BYTES },
   event: { number: 33, maxBytes: MAX_EVENT_BYTES },
 };
@@ -80,6 +88,7 @@ export const SERVER_TAKES: readonly MessageType[] = [
   "list",
   "more",
   "fetch",
+  "sums",
   "order",
 ];
 export const CLIENT_TAKES: readonly MessageType[] = [
@@ -92,6 +101,7 @@ export const CLIENT_TAKES: readonly MessageType[] = [
   "file",
   "data",
   "end",
+  "digests",
   "event",
 ];
 
@@ -194,6 +204,10 @@ function payloadSize(message: Message): number {
       return message.payload.length;
     case "end":
       return 8 + message.chain.length;
+    case "sums":
+      return 5 + textFieldBytes(message.path);
+    case "digests":
+      return message.payload.length;
     case "order":
     case "event":
       return Buffer.byteLength(message.json);
@@ -251,6 +265,12 @@ function writePayload(message: Message, to: ByteWriter): void {
     case "end":
       to.i64(message.length);
       return to.bytes(message.chain);
+    case "sums":
+      to.u32(message.pieceBytes);
+      to.u8(DIGEST_NUMBERS[message.digest]);
+      return to.text(message.path);
+    case "digests":
+      return to.bytes(message.payload);
     case "order":
     case "event":
       return to.bytes(Buffer.from(message.json));
@@ -327,6 +347,13 @@ function readPayload(type: MessageType, from: ByteReader): Message {
       const length = from.size();
       return { type, length, chain: from.bytes(from.remainingBytes) };
     }
+    case "sums": {
+      const pieceBytes = from.u32();
+      const digest = readDigestKind(from.u8());
+      return { type, pieceBytes, digest, path: from.text() };
+    }
+    case "digests":
+      return { type, payload: from.bytes(from.remainingBytes) };
     case "order":
     case "event":
       return { type, json: readJsonText(from) };

@@ -18,6 +18,8 @@ export const PAYLOAD_LIMITS: Record<MessageType, number> = {
   file: 34,
   data: 1_048_608,
   end: 40,
+  sums: 8192,
+  digests: 4096,
   order: 262_144,
   event: 4_194_304,
 };
@@ -44,6 +46,7 @@ const entry: fc.Arbitrary<ListEntry> = fc.record({
   size,
   mtimeUs,
   mode: u16,
+  target: text(60),
 });
 
 const digest = fc.constantFrom<("xxh3" | "sha256")[]>("xxh3", "sha256");
@@ -76,6 +79,8 @@ const messagesByType: {
   file: fc.record({ size, mtimeUs, mode: u16, offset: size, length: size }),
   data: fc.record({ payload: bytes(5000) }),
   end: fc.record({ length: size, chain: bytes(32) }),
+  sums: fc.record({ path: text(1000), pieceBytes: u32, digest }),
+  digests: fc.record({ payload: bytes(4096) }),
   order: fc.record({ json: text(3000) }),
   event: fc.record({ json: text(3000) }),
 };

@@ -94,7 +94,7 @@ function naiveListing(directory: Buffer, prefix = ""): ListEntry[] {
   return fs.readdirSync(directory, { encoding: "buffer" }).flatMap((raw): ListEntry[] => {
     const name = raw.toString();
     if (!isUtf8(raw)) {
-      return [{ kind: "unnameable", path: prefix + escaped(raw), size: 0, mtimeUs: 0, mode: 0 }];
+      return [{ kind: "unnameable", path: prefix + escaped(raw), size: 0, mtimeUs: 0, mode: 0, target: "" }];
     }
     const at = Buffer.concat([directory, SLASH, raw]);
     const stats = fs.lstatSync(at, { bigint: true });
@@ -113,6 +113,7 @@ function naiveListing(directory: Buffer, prefix = ""): ListEntry[] {
       size: stats.isFile() ? Number(stats.size) : 0,
       mtimeUs: Math.round(Number(stats.mtimeNs) / 1000),
       mode: Number(stats.mode) & 0o7777,
+      target: stats.isSymbolicLink() ? fs.readlinkSync(at) : "",
     };
     return kind === "directory" ? [own, ...naiveListing(at, `${prefix}${name}/`)] : [own];
   });
@@ -125,7 +126,9 @@ function escaped(raw: Buffer): string {
 }
 
 const byPath = (entries: readonly ListEntry[]): string[] =>
-  entries.map(({ kind, path, size, mode }) => JSON.stringify([path, kind, size, mode])).sort();
+  entries
+    .map(({ kind, path, size, mode, target }) => JSON.stringify([path, kind, size, mode, target]))
+    .sort();
 
 function expectSame(walked: readonly ListEntry[], naive: readonly ListEntry[]): void {
   expect(byPath(walked)).toEqual(byPath(naive));

@@ -19,6 +19,8 @@ const TYPE_NUMBERS: Record<Message["type"], number> = {
   file: 21,
   data: 22,
   end: 23,
+  sums: 24,
+  digests: 25,
   order: 32,
   event: 33,
 };
@@ -135,6 +137,7 @@ function fieldsOf(message: Message): Uint8Array[] {
         i64(entry.size),
         i64(entry.mtimeUs),
         text(entry.path),
+        text(entry.target),
       ]);
     case "listed":
       return [i64(message.files), i64(message.directories), i64(message.others)];
@@ -158,6 +161,10 @@ function fieldsOf(message: Message): Uint8Array[] {
       return [message.payload];
     case "end":
       return [i64(message.length), message.chain];
+    case "sums":
+      return [u32(message.pieceBytes), u8(message.digest === "xxh3" ? 1 : 2), text(message.path)];
+    case "digests":
+      return [message.payload];
     case "order":
     case "event":
       return [Buffer.from(message.json, "utf8")];

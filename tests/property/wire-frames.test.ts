@@ -285,6 +285,8 @@ const ONE_OF_EACH: Record<MessageType, Message> = {
   file: { type: "file", size: 0, mtimeUs: 0, mode: 0, offset: 0, length: 0 },
   data: { type: "data", payload: none },
   end: { type: "end", length: 0, chain: none },
+  sums: { type: "sums", pieceBytes: 4096, digest: "xxh3", path: "." },
+  digests: { type: "digests", payload: none },
   order: { type: "order", json: "" },
   event: { type: "event", json: "" },
 };

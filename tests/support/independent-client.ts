@@ -18,6 +18,7 @@ export interface Entry {
   size: number;
   mtimeUs: number;
   path: string;
+  target: string;
 }
 
 export interface Fetched {
@@ -226,13 +227,15 @@ async function* readFrames(socket: Socket): AsyncGenerator<Frame, void> {
 function readEntries(payload: Buffer): Entry[] {
   const entries: Entry[] = [];
   for (let at = 0; at < payload.length;) {
-    const end = at + 21 + payload.readUInt16LE(at + 19);
+    const pathEnd = at + 21 + payload.readUInt16LE(at + 19);
+    const end = pathEnd + 2 + payload.readUInt16LE(pathEnd);
     entries.push({
       kind: payload[at]!,
       mode: payload.readUInt16LE(at + 1),
       size: Number(payload.readBigUInt64LE(at + 3)),
       mtimeUs: Number(payload.readBigInt64LE(at + 11)),
-      path: payload.toString("utf8", at + 21, end),
+      path: payload.toString("utf8", at + 21, pathEnd),
+      target: payload.toString("utf8", pathEnd + 2, end),
     });
     at = end;
   }

@@ -117,6 +117,7 @@ const entry = (path: string, changes: Partial<ListEntry> = {}): ListEntry => ({
   size: contentsOf(path).length,
   mtimeUs: 0,
   mode: 0o644,
+  target: "",
   ...changes,
 });
 

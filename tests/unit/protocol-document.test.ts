@@ -48,8 +48,8 @@ const SAMPLES: { [T in MessageType]: Extract<Message, { type: T }> } = {
   entries: {
     type: "entries",
     entries: [
-      { kind: "special", path: "pipe", size: 0, mtimeUs: -5, mode: 0o4755 },
-      { kind: "file", path: "a/b", size: 2 ** 40 + 3, mtimeUs: 2 ** 50 + 1, mode: 0o644 },
+      { kind: "special", path: "pipe", size: 0, mtimeUs: -5, mode: 0o4755, target: "" },
+      { kind: "file", path: "a/b", size: 2 ** 40 + 3, mtimeUs: 2 ** 50 + 1, mode: 0o644, target: "../c" },
     ],
   },
   listed: { type: "listed", files: 2 ** 33 + 1, directories: 2, others: 3 },
@@ -57,6 +57,8 @@ const SAMPLES: { [T in MessageType]: Extract<Message, { type: T }> } = {
   file: { type: "file", size: 2 ** 35, mtimeUs: -1, mode: 0o600, offset: 2 ** 33, length: 2 ** 32 + 7 },
   data: { type: "data", payload: new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8, 9]) },
   end: { type: "end", length: 2 ** 41, chain: new Uint8Array([8, 7, 6, 5, 4, 3, 2, 1]) },
+  sums: { type: "sums", path: "q/ß", pieceBytes: 0x01020304, digest: "sha256" },
+  digests: { type: "digests", payload: new Uint8Array([16, 15, 14, 13, 12, 11, 10, 9]) },
   order: { type: "order", json: '{"ä":1}' },
   event: { type: "event", json: '{"ö":2}' },
 };
@@ -116,7 +118,8 @@ function expectedFields(message: Message): unknown[] {
   const { type: _, ...fields } = message;
   if (message.type === "hello" || message.type === "welcome") return [{ magic: MAGIC, ...fields }];
   if (message.type === "error") return [{ ...fields, code: documentedError(message.code) }];
-  if (message.type === "fetch") return [{ ...fields, digest: documentedDigest(message.digest) }];
+  if (message.type === "fetch" || message.type === "sums")
+    return [{ ...fields, digest: documentedDigest(message.digest) }];
   if (message.type !== "entries") return [fields];
   return message.entries.map((entry) => ({ ...entry, kind: documentedKind(entry.kind) }));
 }

@@ -46,7 +46,7 @@ async function connect(server: FakeServer, timeoutMs = 5_000): Promise<Client> {
 function entriesOf(...paths: string[]): Message {
   return {
     type: "entries",
-    entries: paths.map((path) => ({ kind: "file", path, size: 1, mtimeUs: 0, mode: 0 })),
+    entries: paths.map((path) => ({ kind: "file", path, size: 1, mtimeUs: 0, mode: 0, target: "" })),
   };
 }
 
