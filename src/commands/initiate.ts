@@ -3,8 +3,9 @@ import { EXIT } from "../errors/codes.ts";
 import { type InitiateOptions, initiateTable } from "../options/initiate-options.ts";
 import { exitCodeOfOrder } from "../report/order-exit-code.ts";
 import { createOrderReport } from "../report/order-report.ts";
-import type { OrderCommand } from "../wire/order.ts";
+import type { OrderCommand, OrderEvent } from "../wire/order.ts";
 import { defineDrayCommand } from "./command.ts";
+import { orderCommandOf } from "./order-command.ts";
 import { untilInterrupted } from "./shutdown.ts";
 import { AGENT } from "./version.ts";
 
@@ -18,20 +19,28 @@ async function runInitiate(options: InitiateOptions): Promise<number> {
   return untilInterrupted(async (signal) => {
     let shown: Promise<void> = Promise.resolve();
     let unshown = 0;
+    const show = (event: OrderEvent): void => {
+      // Whoever reads our output slowly misses progress, which is out of date by then anyway.
+      if (event.type === "progress" && unshown > 0) return;
+      unshown++;
+      shown = shown.then(() => report.event(event)).then(() => void unshown--);
+    };
+    const ask = (command: OrderCommand, event: (event: OrderEvent) => void): Promise<OrderEvent> =>
+      askMirror(mirror, command, { agent: AGENT, timeoutMs }, event, signal);
     try {
-      const settings = { agent: AGENT, timeoutMs };
-      const last = await askMirror(
-        mirror,
-        commandOf(options),
-        settings,
-        (event) => {
-          // Whoever reads our output slowly misses progress, which is out of date by then anyway.
-          if (event.type === "progress" && unshown > 0) return;
-          unshown++;
-          shown = shown.then(() => report.event(event)).then(() => void unshown--);
-        },
-        signal,
-      );
+      const last = await ask(orderCommandOf(options), (event) => {
+        if (event.type !== "result") show(event);
+      });
+      if (last.type !== "result") return exitCodeOf(last, options);
+      for (let after: number | undefined = wantsItems(options) ? 0 : undefined; after !== undefined;) {
+        const page = await ask({ do: "items", orderId: last.orderId, after }, (event) => {
+          if (event.type === "item") show(event);
+        });
+        // The next page is asked for when this one has been read.
+        await shown;
+        after = page.type === "items" ? page.next : undefined;
+      }
+      show(last);
       return exitCodeOf(last, options);
     } finally {
       await shown;
@@ -40,14 +49,9 @@ async function runInitiate(options: InitiateOptions): Promise<number> {
   });
 }
 
-function commandOf(options: InitiateOptions): OrderCommand {
-  const { sources, attempts, patienceMs, include, exclude, everyMs, follow, cancel, retryFailed } = options;
-  if (follow !== undefined) return { do: "follow", orderId: follow };
-  if (cancel !== undefined) return { do: "cancel", orderId: cancel };
-  if (retryFailed !== undefined) return { do: "retry", orderId: retryFailed };
-  if (sources === undefined) return { do: "list" };
-  const every = everyMs === undefined ? {} : { everyMs };
-  return { do: "give", order: { sources, attempts, patienceMs, include, exclude, ...every } };
+/** What an order that was given before did, only the mirror knows whether it kept. */
+function wantsItems({ sources, dryRun, itemize }: InitiateOptions): boolean {
+  return sources !== undefined && (dryRun || itemize);
 }
 
 /** An order that somebody cancelled while we followed it has not done what was asked. */

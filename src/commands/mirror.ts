@@ -12,7 +12,13 @@ export const mirrorCommand = defineDrayCommand({ table: mirrorTable, run: runMir
 
 async function runMirror(options: MirrorOptions, io: CommandIo): Promise<number> {
   const broken = Promise.withResolvers<never>();
-  const settings = { ...options, address: options.bind, agent: AGENT, threadUrl: THREAD_URL };
+  const settings = {
+    ...options,
+    bytesPerSecond: options.bytesPerSecond === 0 ? undefined : options.bytesPerSecond,
+    address: options.bind,
+    agent: AGENT,
+    threadUrl: THREAD_URL,
+  };
   const starting = MirrorDaemon.start(settings, io.log, (error: DrayError) => broken.reject(error));
   const ended = onShutdown(options.graceMs, async () => (await starting).finish());
   const daemon = await starting;

@@ -183,12 +183,18 @@ function checkedDirectory(at: string, shownPath: string): OpenDirectory {
   return new OpenDirectory(at, shownPath, undefined);
 }
 
+/** Something is where something else is to be: a file where a directory is to be, or the other way round. */
+export class Obstacle extends DrayError {
+  constructor(message: string) {
+    super("refused", message);
+  }
+}
+
 /** Why a component of a path cannot be walked through. */
 function obstacle(at: string, shownPath: string, create: boolean): DrayError {
   const isLink = fs.lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink() === true;
-  if (isLink)
-    return new DrayError("refused", `${quoteName(shownPath)} is a symbolic link, and links are not followed`);
-  if (create) return new DrayError("refused", `${quoteName(shownPath)} is in the way: it is not a directory`);
+  if (isLink) return new Obstacle(`${quoteName(shownPath)} is a symbolic link, and links are not followed`);
+  if (create) return new Obstacle(`${quoteName(shownPath)} is in the way: it is not a directory`);
   return new DrayError("not-found", "no such file or directory");
 }
 

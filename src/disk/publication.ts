@@ -21,6 +21,11 @@ export function isTempName(name: string): boolean {
   return TEMP_NAME.test(name);
 }
 
+/** A name for a symbolic link that is renamed into its place. */
+export function linkTempName(): string {
+  return `.dray-link-${runTag}${(counter++).toString(36)}.tmp`;
+}
+
 /** Which version of which file a part belongs to. */
 export interface PartIdentity {
   name: string;
@@ -117,6 +122,15 @@ export class Publication {
     return mtimeMs >= span.fromMs && mtimeMs <= span.untilMs;
   }
 
+  /**
+   * Reads what a resumed part holds, from its beginning on.
+   * @param take told of one portion after the other; valid only during the call
+   * @throws a system error
+   */
+  reread(take: (bytes: Uint8Array) => void): void {
+    readPieces(this.#tempPath, this.#writtenBytes, REREAD_BYTES, take);
+  }
+
   get writtenBytes(): number {
     return this.#writtenBytes;
   }
@@ -172,29 +186,14 @@ export class Publication {
   }
 
   #compare(expected: { kind: DigestKind; chain: Uint8Array; pieceBytes: number }): void {
-    const descriptor = fs.openSync(this.#tempPath, O_RDONLY | (O_NOFOLLOW ?? 0));
-    try {
-      const chain = new DigestChain(expected.kind);
-      const digest = new Uint8Array(digestBytes(expected.kind));
-      const piece = new Uint8Array(Math.min(expected.pieceBytes, Math.max(1, this.#writtenBytes)));
-      for (let position = 0; position < this.#writtenBytes;) {
-        const wantedBytes = Math.min(piece.length, this.#writtenBytes - position);
-        let filled = 0;
-        while (filled < wantedBytes) {
-          const count = fs.readSync(descriptor, piece, filled, wantedBytes - filled, position + filled);
-          if (count === 0)
-            throw new DrayError("integrity", "the disk gives back fewer bytes than were written");
-          filled += count;
-        }
-        writeDigest(expected.kind, piece.subarray(0, wantedBytes), digest, 0);
-        chain.add(digest);
-        position += wantedBytes;
-      }
-      if (Buffer.compare(chain.value, expected.chain) !== 0) {
-        throw new DrayError("integrity", "the disk gives back other bytes than were written");
-      }
-    } finally {
-      fs.closeSync(descriptor);
+    const chain = new DigestChain(expected.kind);
+    const digest = new Uint8Array(digestBytes(expected.kind));
+    readPieces(this.#tempPath, this.#writtenBytes, expected.pieceBytes, (piece) => {
+      writeDigest(expected.kind, piece, digest, 0);
+      chain.add(digest);
+    });
+    if (Buffer.compare(chain.value, expected.chain) !== 0) {
+      throw new DrayError("integrity", "the disk gives back other bytes than were written");
     }
   }
 
@@ -202,6 +201,32 @@ export class Publication {
     if (this.#descriptor < 0) return;
     fs.closeSync(this.#descriptor);
     this.#descriptor = -1;
+  }
+}
+
+const REREAD_BYTES = 256 * 1024;
+
+function readPieces(
+  path: string,
+  sizeBytes: number,
+  pieceBytes: number,
+  take: (piece: Uint8Array) => void,
+): void {
+  const descriptor = fs.openSync(path, O_RDONLY | (O_NOFOLLOW ?? 0));
+  try {
+    const buffer = new Uint8Array(Math.min(Math.max(1, pieceBytes), Math.max(1, sizeBytes)));
+    for (let position = 0; position < sizeBytes; position += buffer.length) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, sizeBytes - position));
+      for (let filled = 0; filled < piece.length;) {
+        const count = fs.readSync(descriptor, piece, filled, piece.length - filled, position + filled);
+        if (count === 0)
+          throw new DrayError("integrity", "the disk gives back fewer bytes than were written");
+        filled += count;
+      }
+      take(piece);
+    }
+  } finally {
+    fs.closeSync(descriptor);
   }
 }
 

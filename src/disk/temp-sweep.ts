@@ -57,7 +57,8 @@ function sweepDirectory(
 /** @returns whether the file was removed */
 function sweepFile(directory: ContainedDirectory, name: string, olderThanMs: number): boolean {
   const facts = factsAt(directory.entry(name));
-  if (facts === undefined || facts.kind !== "file" || facts.ctimeMs >= olderThanMs) return false;
+  if (facts === undefined || facts.ctimeMs >= olderThanMs) return false;
+  if (facts.kind !== "file" && facts.kind !== "symlink") return false;
   const parked = parkedName(name);
   if (parked === undefined || facts.sizeBytes === 0 || facts.ctimeMs < olderThanMs - PART_KEPT_MS) {
     fs.unlinkSync(directory.entry(name));

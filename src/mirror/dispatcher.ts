@@ -1,18 +1,37 @@
-import { DrayError, asDrayError } from "../errors/dray-error.ts";
+import * as fs from "node:fs";
+import { ContainedRoot } from "../disk/contained-root.ts";
+import { Trash, trashLabel } from "../disk/trash.ts";
+import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { type Backoff, delayAfterAttempt } from "../net/backoff.ts";
+import { parsePath } from "../wire/names.ts";
 import type { OrderRequest } from "../wire/order.ts";
 import { Breaker } from "./breaker.ts";
-import type { Job, JobDone, JobProgress, Outcome } from "./job.ts";
+import type { FileRecord } from "./file-records.ts";
+import type { Job, JobAsk, JobDone, JobMode, JobProgress, ToThread } from "./job.ts";
 import { ITEM_STATE } from "./journal-schema.ts";
-import type { Journal, JournaledItem, ListedItem, Settlement } from "./journal.ts";
-import { listSource } from "./list-source.ts";
+import type { FileNews, Journal, JournaledItem, ListedItem, Settlement } from "./journal.ts";
+import { type ListSink, listSource } from "./list-source.ts";
 import { NameFilter } from "./name-filter.ts";
 import type { OrderRun } from "./order-run.ts";
+import { runPrune } from "./prune-run.ts";
+import { recount, settle } from "./settlement.ts";
 import type { SourceRun } from "./source-run.ts";
+import { Throttle } from "./throttle.ts";
 import { type Restriction, WorkQueue } from "./work-queue.ts";
+
+export interface DispatcherSettings {
+  workers: number;
+  queueSize: number;
+  agent: string;
+  mirrorDirectory: string;
+  /** Of all orders together; undefined for no limit. */
+  bytesPerSecond?: number | undefined;
+}
 
 export interface DispatcherEvents {
   run(job: Job): void;
+  /** Something about jobs of a lane, for its thread. */
+  tell(lane: number, message: ToThread): void;
   /** All of a source's items are settled. */
   sourceEnded(orderId: string, run: SourceRun): void;
   /** Files of so many bytes became visible. */
@@ -34,6 +53,13 @@ interface Feed {
   sourceDirectory: string;
   abort: AbortController;
   isListing: boolean;
+  mode: JobMode;
+  /** When it was last listed, in milliseconds since 1970. */
+  listedAtMs: number;
+  /** Whether another order has written, or may have, where this one deletes. */
+  hadCompany: boolean;
+  /** Whether what the source does not have any more is being deleted, or has been. */
+  pruning: "due" | "running" | "done";
   /** A new list makes the outcomes of jobs from the old one void. */
   generation: number;
   /** The last item that went into the queue. */
@@ -71,7 +97,13 @@ const REFILL_ITEMS = 512;
 const SAVE_BYTES = 16 * 1024 * 1024;
 /** How often a full disk is tried again. */
 const UNPARK_INTERVAL_MS = 5_000;
+/** …though it does not have more room than before. */
+const TRY_ANYHOW_MS = 600_000;
+/** More than the free space of a file system moves by itself. */
+const SOME_ROOM_BYTES = 256 * 1024;
 const DIAL_TIMEOUT_MS = 10_000;
+/** File times and the clock may differ by a few ticks of the kernel's coarse clock. */
+const CLOCK_SLACK_MS = 20;
 
 /**
  * Keeps the lanes busy: lists sources into the journal, feeds the queue from it, gives batches to
@@ -81,7 +113,9 @@ export class Dispatcher {
   readonly #journal: Journal;
   readonly #events: DispatcherEvents;
   readonly #agent: string;
+  readonly #mirrorDirectory: string;
   readonly #queue: WorkQueue<JournaledItem>;
+  readonly #throttle: Throttle;
   readonly #feeds = new Map<string, Feed>();
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #jobs = new Map<number, RunningJob>();
@@ -92,17 +126,18 @@ export class Dispatcher {
   /** Whether the followers believe that work has stopped. */
   #isToldParked = false;
   #parkTimer: Timer | undefined;
+  #parkedAtMs = 0;
+  /** What the disk must have free, at least, before it is worth trying. */
+  #neededBytes = 0;
   #nextJobId = 1;
   #isStopped = false;
 
-  constructor(
-    journal: Journal,
-    settings: { workers: number; queueSize: number; agent: string },
-    events: DispatcherEvents,
-  ) {
+  constructor(journal: Journal, settings: DispatcherSettings, events: DispatcherEvents) {
     this.#journal = journal;
+    this.#mirrorDirectory = settings.mirrorDirectory;
     this.#agent = settings.agent;
     this.#queue = new WorkQueue(settings.workers, settings.queueSize);
+    this.#throttle = new Throttle(settings.bytesPerSecond, (lane, message) => events.tell(lane, message));
     this.#events = events;
   }
 
@@ -121,17 +156,37 @@ export class Dispatcher {
     for (const feed of [...this.#feeds.values()]) {
       if (feed.orderId === orderId) this.#drop(feed, reason);
     }
+    // What the order lacked room for may be all that did not fit.
+    this.#neededBytes = 0;
     this.#advance();
   }
 
   /** Begins nothing more. */
   stop(reason: DrayError): void {
     this.#isStopped = true;
+    this.#throttle.stop();
     clearInterval(this.#parkTimer);
     for (const endpoint of this.#endpoints.values()) clearTimeout(endpoint.probeTimer);
     for (const feed of this.#feeds.values()) {
       clearTimeout(feed.passTimer);
       feed.abort.abort(reason);
+    }
+  }
+
+  /** A job waits for its turn with a limited bandwidth. */
+  ask(ask: JobAsk): void {
+    if (!this.#isStopped) this.#throttle.ask(ask);
+  }
+
+  /** Changes the limit of all orders together, from now on; undefined lifts it. */
+  limitAll(bytesPerSecond: number | undefined): void {
+    this.#throttle.limitAll(bytesPerSecond);
+  }
+
+  /** Changes the limit of each source of a running order. */
+  limitOrder(orderId: string, bytesPerSecond: number | undefined): void {
+    for (const feed of this.#feeds.values()) {
+      if (feed.orderId === orderId) this.#throttle.limit(feed.id, bytesPerSecond);
     }
   }
 
@@ -152,6 +207,7 @@ export class Dispatcher {
     const job = this.#jobs.get(done.jobId)!;
     const { feed } = job;
     this.#jobs.delete(done.jobId);
+    this.#throttle.end(done.jobId);
     this.#queue.done(done.lane);
     feed.order.bytesTransferred += done.receivedBytes;
     feed.run.bytesUnderWay -= job.receivedBytes;
@@ -177,6 +233,15 @@ export class Dispatcher {
       sourceDirectory: `${host}_${port}`,
       abort: new AbortController(),
       isListing: false,
+      mode: {
+        checksum: request.checksum === true,
+        verify: request.verify === true,
+        prunes: request.delete !== undefined,
+        dryRun: request.dryRun === true,
+      },
+      listedAtMs: Date.now(),
+      hadCompany: false,
+      pruning: request.delete === undefined ? "done" : "due",
       generation: 0,
       cursor: 0,
       pass: 0,
@@ -184,9 +249,13 @@ export class Dispatcher {
       isGivenUp: false,
       isEnded: false,
     };
+    for (const other of this.#feeds.values()) {
+      if (other.sourceDirectory === feed.sourceDirectory) other.hadCompany = feed.hadCompany = true;
+    }
     feed.endpoint.feeds.add(feed);
     this.#feeds.set(feed.id, feed);
     this.#queue.open(feed.id, delayMs > 0);
+    this.#throttle.open(feed.id, request.bytesPerSecond);
     this.#queue.restrict(feed.id, this.#restrictionOf(feed));
     const listSize = this.#journal.listSize(orderId, position);
     if (listSize !== undefined && this.#restore(feed, listSize)) {
@@ -204,19 +273,7 @@ export class Dispatcher {
   #restore(feed: Feed, listSize: number): boolean {
     const { run } = feed;
     try {
-      for (const item of this.#journal.items(feed.orderId, feed.position)) {
-        const isDirectory = item.kind === "directory";
-        if (item.state === ITEM_STATE.skipped) run.skipped++;
-        else if (item.state === ITEM_STATE.refused) run.failed++;
-        else run.listed(isDirectory, item.sizeBytes);
-        run.listedItems++;
-        if (item.state === ITEM_STATE.failed) run.failed++;
-        if (item.state === ITEM_STATE.again) run.again++;
-        if (item.state === ITEM_STATE.unchanged) run.unchanged++;
-        if (item.state !== ITEM_STATE.done && item.state !== ITEM_STATE.unchanged) continue;
-        if (isDirectory) run.directories++;
-        else run.sizes.add(item.sizeBytes);
-      }
+      for (const item of this.#journal.items(feed.orderId, feed.position)) recount(feed, item);
       if (run.listedItems !== listSize) throw new DrayError("integrity", "the journal lacks items");
       return true;
     } catch (error) {
@@ -229,11 +286,13 @@ export class Dispatcher {
   async #list(feed: Feed): Promise<void> {
     const { run, orderId, position } = feed;
     const filter = new NameFilter(feed.request);
+    const copiesLinks = feed.request.links === "copy";
     feed.isListing = true;
     let wasConnected = false;
     let badSinceMs: number | undefined;
     for (let attempt = 1; !feed.isEnded; attempt++) {
       feed.generation++;
+      feed.listedAtMs = Date.now();
       feed.cursor = 0;
       this.#queue.withdraw(feed.id);
       this.#write(() => this.#journal.clearSource(orderId, position));
@@ -251,7 +310,8 @@ export class Dispatcher {
       };
       try {
         const settings = { agent: this.#agent, timeoutMs: DIAL_TIMEOUT_MS };
-        await listSource(run.source, filter, settings, sink, feed.abort.signal);
+        if (feed.mode.verify) await this.#listRecords(feed, filter, sink);
+        else await listSource(run.source, filter, copiesLinks, settings, sink, feed.abort.signal);
         if (feed.isEnded) return;
         this.#write(() => this.#journal.markListComplete(orderId, position, run.listedItems));
         run.isListComplete = true;
@@ -276,11 +336,29 @@ export class Dispatcher {
     this.#endIfDone(feed);
   }
 
+  /** For a verification, the list is what the journal knows to have been fetched. */
+  async #listRecords(feed: Feed, filter: NameFilter, sink: ListSink): Promise<void> {
+    const within = parsePath(feed.run.source.path).join("/") || ".";
+    feed.run.state = "listing";
+    let after = "";
+    for (;;) {
+      const page = this.#journal.files.page(feed.sourceDirectory, within, after, REFILL_ITEMS);
+      const last = page.at(-1);
+      if (last === undefined) break;
+      after = last.path;
+      await sink.items(page.filter(({ path }) => filter.takes(path)).map(recordedItem));
+      await new Promise((resolve) => setImmediate(resolve));
+      if (feed.isEnded) return;
+    }
+    if (after === "") throw new DrayError("not-found", "nothing was mirrored from there");
+  }
+
   #listed(feed: Feed, items: readonly ListedItem[]): void {
     if (feed.isEnded) return;
     const { run, order } = feed;
     this.#write(() => {
-      if (!feed.isEnded) this.#journal.addItems(feed.orderId, feed.position, items);
+      if (feed.isEnded) return;
+      this.#journal.addItems(feed.orderId, feed.position, items, feed.request.delete !== undefined);
     });
     run.listedItems += items.length;
     for (const { state, kind, path, sizeBytes, failure } of items) {
@@ -291,7 +369,7 @@ export class Dispatcher {
         run.failed++;
         order.tellFailure(run, path, failure!.code, failure!.message);
       } else {
-        run.listed(kind === "directory", sizeBytes);
+        run.listed(kind, sizeBytes);
       }
     }
     this.#refill(feed);
@@ -314,78 +392,69 @@ export class Dispatcher {
     for (const { lane, feedId, items } of this.#queue.assign()) {
       const feed = this.#feeds.get(feedId)!;
       const { host, port, delayMs } = feed.run.source;
-      const { sourceDirectory, generation } = feed;
+      const { sourceDirectory, generation, mode } = feed;
       const jobId = this.#nextJobId++;
       this.#jobs.set(jobId, { feed, generation, items, receivedBytes: 0, unsavedBytes: 0 });
-      this.#events.run({ jobId, lane, host, port, delayMs, sourceDirectory, items });
+      const isMetered = this.#throttle.begin(jobId, lane, feedId);
+      const records = mode.verify
+        ? { records: items.map(({ path }) => this.#journal.files.get(sourceDirectory, path)) }
+        : {};
+      this.#events.run({
+        jobId,
+        lane,
+        host,
+        port,
+        delayMs,
+        sourceDirectory,
+        isMetered,
+        items,
+        mode,
+        ...records,
+      });
     }
   }
 
   #settle(job: RunningJob, done: JobDone): void {
     const { feed } = job;
     const settlements: Settlement[] = [];
+    const news: FileNews[] = [];
     const returned: JournaledItem[] = [];
     let publishedFiles = 0;
     let publishedBytes = 0;
     let full: DrayError | undefined;
+    let neededBytes = 0;
     for (const [index, item] of job.items.entries()) {
       const outcome = done.outcomes[index]!;
       if (outcome.kind === "fetched") {
         publishedFiles++;
         publishedBytes += outcome.sizeBytes;
       }
+      if (outcome.kind === "fetched" || (outcome.kind === "unchanged" && outcome.version !== undefined))
+        news.push({ path: item.path, version: outcome.version });
       if (job.generation !== feed.generation || feed.isEnded) continue;
       // What the shutdown broke off is still to be done.
       if (this.#isStopped && outcome.kind === "failed") continue;
       // Given up meanwhile, and failed in the journal, unless it arrived all the same.
       if (feed.isGivenUp && ["failed", "full", "returned"].includes(outcome.kind)) continue;
       if (feed.isGivenUp) feed.run.failed--;
-      if (outcome.kind === "full") full = new DrayError("no-space", outcome.message);
+      if (outcome.kind === "full") {
+        full = new DrayError("no-space", outcome.message);
+        neededBytes = Math.max(neededBytes, outcome.writtenBytes);
+      }
       if (outcome.kind === "returned" || outcome.kind === "full") {
         returned.push(item);
       } else {
-        settlements.push(this.#settlement(feed, item, outcome));
+        settlements.push(settle(feed, item, outcome));
       }
     }
     if (!feed.isEnded) this.#queue.offer(feed.id, returned);
     const receivedBytes = job.unsavedBytes + done.receivedBytes;
     if (publishedFiles > 0) this.#events.published(publishedBytes);
-    this.#write(() => this.#journal.settle(feed.orderId, settlements, receivedBytes));
-    if (full !== undefined) this.#park(full);
+    this.#write(() =>
+      this.#journal.settle(feed.orderId, settlements, receivedBytes, feed.sourceDirectory, news),
+    );
+    if (full !== undefined) this.#park(full, neededBytes);
     else if (publishedFiles > 0) this.#tellResumed();
-  }
-
-  /** What an outcome means for an item: counts it, tells it, and says what the journal is to keep. */
-  #settlement(
-    feed: Feed,
-    item: JournaledItem,
-    outcome: Exclude<Outcome, { kind: "returned" | "full" }>,
-  ): Settlement {
-    const { run, order } = feed;
-    const { id } = item;
-    const attempts = item.attempts + 1;
-    switch (outcome.kind) {
-      case "directory":
-        run.directories++;
-        return { id, state: ITEM_STATE.done, attempts, failure: undefined };
-      case "unchanged":
-        run.unchanged++;
-        run.sizes.add(outcome.sizeBytes);
-        return { id, state: ITEM_STATE.unchanged, attempts, failure: undefined };
-      case "fetched":
-        run.sizes.add(outcome.sizeBytes);
-        return { id, state: ITEM_STATE.done, attempts, failure: undefined };
-      case "failed": {
-        const { code, message, mayPass } = outcome;
-        if (mayPass && attempts < feed.request.attempts) {
-          run.again++;
-          return { id, state: ITEM_STATE.again, attempts, failure: { code, message } };
-        }
-        run.failed++;
-        order.tellFailure(run, item.path, code, message);
-        return { id, state: ITEM_STATE.failed, attempts, failure: { code, message } };
-      }
-    }
   }
 
   /** Writes into the journal, or as soon as there is room; always in the order of the calls. */
@@ -410,9 +479,15 @@ export class Dispatcher {
     return undefined;
   }
 
-  /** Begins nothing until the disk has room again. */
-  #park(reason: DrayError): void {
-    if (this.#parkTimer !== undefined || this.#isStopped) return;
+  /**
+   * Begins nothing until the disk has room again.
+   * @param neededBytes so much was there for an item, and was not enough
+   */
+  #park(reason: DrayError, neededBytes = 0): void {
+    if (this.#isStopped) return;
+    this.#neededBytes = Math.max(this.#neededBytes, neededBytes);
+    if (this.#parkTimer !== undefined) return;
+    this.#parkedAtMs = performance.now();
     this.#events.parked(reason);
     this.#isToldParked = true;
     this.#parkTimer = setInterval(() => this.#tryToUnpark(), UNPARK_INTERVAL_MS);
@@ -420,13 +495,21 @@ export class Dispatcher {
 
   /** The lanes find out whether there is room for files as well as for the journal; if not, they park us again. */
   #tryToUnpark(): void {
-    if (this.#flush() !== undefined) return;
+    if (this.#flush() !== undefined || !this.#isWorthTrying()) return;
     clearInterval(this.#parkTimer);
     this.#parkTimer = undefined;
+    this.#neededBytes = 0;
     for (const resume of this.#roomWaiters.splice(0)) resume();
     for (const feed of this.#feeds.values()) this.#refill(feed);
     this.#advance();
     for (const feed of [...this.#feeds.values()]) this.#endIfDone(feed);
+  }
+
+  /** A large file that filled the disk is not fetched again and again just to see that it still does. */
+  #isWorthTrying(): boolean {
+    if (performance.now() - this.#parkedAtMs >= TRY_ANYHOW_MS) return true;
+    const { bavail, bsize } = fs.statfsSync(this.#mirrorDirectory);
+    return bavail * bsize > this.#neededBytes + SOME_ROOM_BYTES;
   }
 
   #tellResumed(): void {
@@ -505,12 +588,14 @@ export class Dispatcher {
     if (feed.isEnded || feed.isListing || feed.passTimer !== undefined || !this.#queue.isIdle(feed.id))
       return;
     if (this.#parkTimer !== undefined || this.#isStopped) return;
+    if (feed.pruning === "due" && this.#isHeldUp(feed)) return void this.#prune(feed);
+    if (feed.pruning === "running") return;
     if (feed.run.again > 0) {
       const delayMs = delayAfterAttempt(PASS_BACKOFF, ++feed.pass, Math.random())!;
       feed.passTimer = setTimeout(() => {
         feed.passTimer = undefined;
         this.#write(() => this.#journal.startPass(feed.orderId, feed.position));
-        feed.run.again = 0;
+        feed.run.again = feed.run.obstructed = 0;
         feed.cursor = 0;
         this.#refill(feed);
         this.#advance();
@@ -522,8 +607,71 @@ export class Dispatcher {
       this.#events.warn(`order ${feed.orderId}: the journal lacks items of a source, which is listed anew`);
       return void this.#list(feed);
     }
+    if (feed.pruning === "due" && !this.#mayPrune(feed)) feed.pruning = "done";
+    if (feed.pruning === "due") void this.#prune(feed);
+    if (feed.pruning !== "done") return;
     this.#forget(feed);
     this.#events.sourceEnded(feed.orderId, feed.run);
+  }
+
+  /** Only a complete list without a single trouble says what the source does not have. */
+  #mayPrune({ run }: Feed): boolean {
+    return run.isListComplete && run.error === undefined && run.failed === 0;
+  }
+
+  /** Whether all that is left to do has something in its way that is to be deleted. */
+  #isHeldUp(feed: Feed): boolean {
+    const { obstructed, again } = feed.run;
+    return obstructed > 0 && obstructed === again && this.#mayPrune(feed);
+  }
+
+  async #prune(feed: Feed): Promise<void> {
+    const { run, order, orderId, position, sourceDirectory, request } = feed;
+    feed.pruning = "running";
+    const root = new ContainedRoot(this.#mirrorDirectory);
+    const trash = feed.mode.dryRun
+      ? undefined
+      : new Trash(this.#mirrorDirectory, trashLabel(order.startedMs, orderId));
+    const filter = new NameFilter(request);
+    try {
+      run.guard = await runPrune({
+        scope: {
+          root,
+          sourceDirectory,
+          within: parsePath(run.source.path),
+          changedBeforeMs: feed.hadCompany ? feed.listedAtMs - CLOCK_SLACK_MS : Number.POSITIVE_INFINITY,
+          isKept: (path, kind) =>
+            !filter.takes(path) || this.#journal.isListed(orderId, position, path, kind === "directory"),
+        },
+        limits: request.delete!,
+        counts: {
+          kept: run.filesListed + run.linksListed - run.newcomers - run.obstructed,
+          listed: run.filesListed + run.linksListed,
+        },
+        trash,
+        isOver: () => feed.isEnded || this.#isStopped,
+        gone: (items) => {
+          for (const { path } of items) order.deleted(run, path);
+          const gone = trash === undefined ? [] : items.map(({ path }) => ({ path, version: undefined }));
+          this.#write(() => {
+            this.#journal.addItems(orderId, position, items, true);
+            this.#journal.settle(orderId, [], 0, sourceDirectory, gone);
+          });
+        },
+        failed: (path, error) => {
+          run.failed++;
+          order.tellFailure(run, path, error.code, `it cannot be deleted: ${error.message}`);
+        },
+      });
+    } catch (error) {
+      run.error ??= withContext("cannot delete what the source does not have any more", error);
+    } finally {
+      trash?.close();
+      root.close();
+    }
+    if (feed.isEnded || this.#isStopped) return;
+    feed.pruning = "done";
+    this.#endIfDone(feed);
   }
 
   #drop(feed: Feed, reason: DrayError): void {
@@ -537,6 +685,7 @@ export class Dispatcher {
     clearTimeout(feed.passTimer);
     this.#feeds.delete(feed.id);
     this.#queue.remove(feed.id);
+    this.#throttle.close(feed.id);
     const { endpoint } = feed;
     endpoint.feeds.delete(feed);
     if (endpoint.feeds.size > 0) return;
@@ -552,4 +701,9 @@ export class Dispatcher {
     }
     return endpoint;
   }
+}
+
+function recordedItem({ path, sizeBytes, mtimeUs, mode }: FileRecord): ListedItem {
+  const waiting = { state: ITEM_STATE.waiting, failure: undefined };
+  return { kind: "file", path, sizeBytes, mtimeUs, mode, target: "", ...waiting };
 }

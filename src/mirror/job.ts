@@ -25,11 +25,37 @@ export interface LaneSettings {
 }
 
 export interface JobItem extends QueuedItem {
-  kind: "file" | "directory";
+  kind: "file" | "directory" | "symlink";
   /** As the source lists it: checked, canonical, `/`-separated. */
   path: string;
   mtimeUs: number;
   mode: number;
+  /** Where a symbolic link leads; empty for all else. */
+  target: string;
+}
+
+/** A file as it came: enough to find out later whether it still is that. */
+export interface FetchedVersion {
+  sizeBytes: number;
+  mtimeUs: number;
+  mode: number;
+  digest: DigestKind;
+  /** The length of the pieces that the chain was made of, but for the last one. */
+  pieceBytes: number;
+  /** The digest chain (docs/PROTOCOL.md, "FETCH"), in hexadecimal. */
+  chain: string;
+}
+
+/** What an order wants of a file that is there already. */
+export interface JobMode {
+  /** Compare contents with the source's, where size and time say nothing. */
+  checksum: boolean;
+  /** Read what is there and compare it with how it came. */
+  verify: boolean;
+  /** What is in the way of an item goes, when all that the source has is known. */
+  prunes: boolean;
+  /** Change nothing. */
+  dryRun: boolean;
 }
 
 /** A batch of one source's files for one lane. */
@@ -42,16 +68,32 @@ export interface Job {
   /** The directory below the mirror's that holds this source: "host_port". */
   sourceDirectory: string;
   items: JobItem[];
+  mode: JobMode;
+  /** For a verification: how each item came, if that is known. */
+  records?: (FetchedVersion | undefined)[];
+  /** A bandwidth limit concerns it: it asks before it requests anything from the source. */
+  isMetered: boolean;
 }
 
+/**
+ * Why a file is fetched: it is not there; another version is; it is not what was fetched
+ * ("rotten": without having been changed by anybody's doing), or has gone.
+ */
+export type FetchReason = "new" | "changed" | "rotten" | "missing";
+
 export type Outcome =
-  | { kind: "fetched"; sizeBytes: number }
-  | { kind: "unchanged"; sizeBytes: number }
+  /** `version` is absent where its digests are not known. */
+  | { kind: "fetched"; sizeBytes: number; reason: FetchReason; version?: FetchedVersion }
+  | { kind: "unchanged"; sizeBytes: number; version?: FetchedVersion }
+  /** A symbolic link is there as it should be. */
+  | { kind: "linked"; reason: FetchReason | undefined }
+  /** It would have been fetched or linked. */
+  | { kind: "planned"; reason: FetchReason }
   | { kind: "directory" }
-  /** `mayPass`: trying again can help. */
-  | { kind: "failed"; code: ErrorCode; message: string; mayPass: boolean }
-  /** The system said that the disk is full. */
-  | { kind: "full"; message: string }
+  /** `mayPass`: trying again can help; `isObstructed`: when what is in the way is gone. */
+  | { kind: "failed"; code: ErrorCode; message: string; mayPass: boolean; isObstructed?: true }
+  /** The system said that the disk is full, when so much of the item was written. */
+  | { kind: "full"; message: string; writtenBytes: number }
   /** Not tried, or not to blame: as if it had not been in the job. */
   | { kind: "returned" };
 
@@ -73,9 +115,22 @@ export interface JobProgress {
   receivedBytes: number;
 }
 
+/** A metered job wants to request so many bytes from its source; answered by "grant" or "refuse". */
+export interface JobAsk {
+  type: "ask";
+  jobId: number;
+  bytes: number;
+}
+
 export type ToThread =
   | { type: "start"; settings: LaneSettings }
   | { type: "job"; job: Job }
+  /** `bytes` may be requested now, at least one; undefined: no limit concerns the job any more. */
+  | { type: "grant"; jobId: number; bytes: number | undefined }
+  /** The job's order is over: it gets nothing more. */
+  | { type: "refuse"; jobId: number }
+  /** A limit has come that concerns these jobs of a lane. */
+  | { type: "meter"; lane: number; jobIds: number[] }
   /** Give up what is running and remove its temp files; answered with "stopped". */
   | { type: "stop" };
-export type FromThread = { type: "ready" } | JobDone | JobProgress | { type: "stopped" };
+export type FromThread = { type: "ready" } | JobDone | JobProgress | JobAsk | { type: "stopped" };

@@ -1,10 +1,19 @@
 import { Database, type Statement } from "bun:sqlite";
 import { z } from "zod";
-import { DrayError } from "../errors/dray-error.ts";
 import type { ErrorCode } from "../errors/codes.ts";
+import { DrayError } from "../errors/dray-error.ts";
 import { type OrderRequest, type OrderResult, orderRequestSchema, orderResultSchema } from "../wire/order.ts";
-import type { JobItem } from "./job.ts";
-import { ITEM_STATE, type ItemState, JOURNAL_SCHEMA, JOURNAL_VERSION, SQL } from "./journal-schema.ts";
+import type { FetchedVersion, JobItem } from "./job.ts";
+import { FileRecords } from "./file-records.ts";
+import { checksumOf, damaged, guard } from "./journal-guard.ts";
+import {
+  ITEM_KINDS,
+  ITEM_STATE,
+  type ItemState,
+  JOURNAL_SCHEMA,
+  JOURNAL_VERSION,
+  SQL,
+} from "./journal-schema.ts";
 
 export type OrderState = "running" | "waiting" | "done" | "cancelled";
 
@@ -31,18 +40,29 @@ export interface JournaledItem extends JobItem {
   message: string | undefined;
 }
 
+/** What is known of a file of the mirror from now on. */
+export interface FileNews {
+  /** From the source's root. */
+  path: string;
+  version: FetchedVersion | undefined;
+}
+
 /** A new state for an item, with the reason where it failed. */
 export interface Settlement {
   id: number;
   state: ItemState;
   attempts: number;
   failure: { code: ErrorCode; message: string } | undefined;
+  /** Why it was fetched. */
+  note?: string;
 }
 
 /** Something listed; with a failure or as skipped it is settled at once. */
 export interface ListedItem extends JobItem {
   state: ItemState;
   failure: { code: ErrorCode; message: string } | undefined;
+  /** Why something was done to it, where nothing failed. */
+  note?: string;
 }
 
 interface ItemRow {
@@ -50,10 +70,11 @@ interface ItemRow {
   orderId: string;
   position: number;
   path: string;
-  isDirectory: number;
+  kind: number;
   sizeBytes: number;
   mtimeUs: number;
   mode: number;
+  target: string;
   checksum: number;
   state: ItemState;
   attempts: number;
@@ -74,7 +95,7 @@ interface OrderRow {
 }
 
 const ITEM_COLUMNS =
-  "id, orderId, position, path, isDirectory, sizeBytes, mtimeUs, mode, checksum, state, attempts, code, message";
+  "id, orderId, position, path, kind, sizeBytes, mtimeUs, mode, target, checksum, state, attempts, code, message";
 
 /** Rows that one delete takes: bounds how long it keeps everything else waiting. */
 const DELETE_ROWS = 20_000;
@@ -91,6 +112,8 @@ const DELETE_ROWS = 20_000;
  */
 export class Journal {
   readonly #database: Database;
+  /** What was fetched, by any order. */
+  readonly files: FileRecords;
   readonly #addItem: Statement;
   readonly #settleItem: Statement;
   readonly #addBytes: Statement;
@@ -106,8 +129,8 @@ export class Journal {
       [this.#addItem, this.#settleItem, this.#addBytes, this.#toDo] = guard(() => [
         this.#database.prepare(
           `INSERT INTO items
-             (orderId, position, path, isDirectory, sizeBytes, mtimeUs, mode, checksum, state, code, message)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+             (orderId, position, path, kind, sizeBytes, mtimeUs, mode, target, isPruning, checksum, state, code, message)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         ),
         this.#database.prepare(
           "UPDATE items SET state = ?, attempts = ?, code = ?, message = ? WHERE id = ?",
@@ -118,6 +141,7 @@ export class Journal {
            WHERE orderId = ? AND position = ? AND state = ${ITEM_STATE.waiting} AND id > ? ORDER BY id LIMIT ?`,
         ),
       ]);
+      this.files = new FileRecords(this.#database);
     } catch (error) {
       this.#database.close();
       throw error;
@@ -155,22 +179,27 @@ export class Journal {
     );
   }
 
-  /** Adds a batch of a source's list. */
-  addItems(orderId: string, position: number, items: readonly ListedItem[]): void {
+  /**
+   * Adds a batch of a source's list.
+   * @param isPruning lets isListed find them
+   */
+  addItems(orderId: string, position: number, items: readonly ListedItem[], isPruning = false): void {
     this.#transaction(() => {
       for (const item of items) {
         this.#addItem.run(
           orderId,
           position,
           item.path,
-          item.kind === "directory" ? 1 : 0,
+          ITEM_KINDS.indexOf(item.kind),
           item.sizeBytes,
           item.mtimeUs,
           item.mode,
+          item.target,
+          isPruning ? 1 : 0,
           itemChecksum(orderId, position, item),
           item.state,
           item.failure?.code ?? null,
-          item.failure?.message ?? null,
+          item.failure?.message ?? item.note ?? null,
         );
       }
     });
@@ -202,11 +231,24 @@ export class Journal {
     return guard(() => this.#toDo.all(orderId, position, afterId, limit).map(itemOf));
   }
 
-  /** Records what became of items, and what their transfer cost. */
-  settle(orderId: string, settlements: readonly Settlement[], receivedBytes: number): void {
+  /**
+   * Records what became of items, and what their transfer cost.
+   * @param news of files below the directory of their source: what came there, or that nothing is known
+   */
+  settle(
+    orderId: string,
+    settlements: readonly Settlement[],
+    receivedBytes: number,
+    directory = "",
+    news: readonly FileNews[] = [],
+  ): void {
     this.#transaction(() => {
-      for (const { id, state, attempts, failure } of settlements) {
-        this.#settleItem.run(state, attempts, failure?.code ?? null, failure?.message ?? null, id);
+      for (const { id, state, attempts, failure, note } of settlements) {
+        this.#settleItem.run(state, attempts, failure?.code ?? null, failure?.message ?? note ?? null, id);
+      }
+      for (const { path, version } of news) {
+        if (version === undefined) this.files.remove(directory, path);
+        else this.files.put(directory, { path, ...version });
       }
       if (receivedBytes > 0) this.#addBytes.run(receivedBytes, orderId);
     });
@@ -232,7 +274,7 @@ export class Journal {
         .run(orderId, position);
       const left = this.#database
         .query<{ items: number }, [string, number]>(
-          "SELECT count(*) AS items FROM items WHERE orderId = ? AND position = ?",
+          `SELECT count(*) AS items FROM items WHERE orderId = ? AND position = ? AND state != ${ITEM_STATE.pruned}`,
         )
         .get(orderId, position)!;
       if (hadList) this.markListComplete(orderId, position, left.items);
@@ -275,19 +317,19 @@ export class Journal {
   }
 
   /**
-   * Whether every item that was listed is there and has a state: rows that damage has moved to another
-   * order, or out of every state, are never seen otherwise.
+   * Whether every item that was listed is there, has a state and can be looked up like the others: rows
+   * that damage has moved to another order, or out of every state, are never seen otherwise.
    */
   isWhole(orderId: string, position: number, listed: number): boolean {
     const row = guard(() =>
       this.#database
-        .query<{ rows: number; states: number | null }, [string, number]>(
-          `SELECT count(*) AS rows, sum(state IN (${SQL.states})) AS states FROM items
-           WHERE orderId = ? AND position = ?`,
+        .query<{ rows: number; states: number | null; kinds: number }, [string, number]>(
+          `SELECT count(*) AS rows, sum(state IN (${SQL.states})) AS states, count(DISTINCT isPruning) AS kinds
+           FROM items WHERE orderId = ? AND position = ? AND state != ${ITEM_STATE.pruned}`,
         )
         .get(orderId, position),
     );
-    return row?.rows === listed && (row.states ?? 0) === listed;
+    return row?.rows === listed && (row.states ?? 0) === listed && row.kinds <= 1;
   }
 
   /** The items that are not there in the end, one at a time. */
@@ -297,6 +339,37 @@ export class Journal {
        WHERE orderId = ? AND position = ? AND ${SQL.notThere} ORDER BY id`,
     );
     for (const row of statement.iterate(orderId, position)) yield itemOf(row);
+  }
+
+  /**
+   * Whether the source's list holds this path, as a directory or as something else. What was left out or
+   * refused may have been anything. Only for lists that were added as pruning.
+   */
+  isListed(orderId: string, position: number, path: string, isDirectory: boolean): boolean {
+    const row = guard(() =>
+      this.#database
+        .query(
+          `SELECT 1 FROM items WHERE orderId = ? AND position = ? AND path = ? AND isPruning = 1
+             AND state != ${ITEM_STATE.pruned}
+             AND ((kind = ${ITEM_KINDS.indexOf("directory")}) = ?
+               OR state IN (${ITEM_STATE.skipped}, ${ITEM_STATE.refused})) LIMIT 1`,
+        )
+        .get(orderId, position, path, isDirectory ? 1 : 0),
+    );
+    return row !== null;
+  }
+
+  /** Items of an order to which something was done, or would be, in the order of their ids, behind `afterId`. */
+  toTell(orderId: string, afterId: number, limit: number): (JournaledItem & { position: number })[] {
+    return guard(() =>
+      this.#database
+        .query<ItemRow, [string, number, number]>(
+          `SELECT ${ITEM_COLUMNS} FROM items
+           WHERE orderId = ? AND id > ? AND ${SQL.worthTelling} ORDER BY id LIMIT ?`,
+        )
+        .all(orderId, afterId, limit)
+        .map((row) => ({ ...itemOf(row), position: row.position })),
+    );
   }
 
   /** Forgets a source's list, to list it anew. */
@@ -337,6 +410,7 @@ export class Journal {
     // As long as a statement lives, SQLite keeps the file open and locked.
     for (const statement of [this.#addItem, this.#settleItem, this.#addBytes, this.#toDo])
       statement.finalize();
+    this.files.close();
     this.#database.close();
   }
 
@@ -381,6 +455,7 @@ function openIntact(path: string): Database {
       if (schemaOf(database) !== expectedSchema()) {
         throw new DrayError("integrity", "the journal is damaged: its tables are not as they should be");
       }
+      if (hasStaleEntries(database)) database.run("REINDEX items");
       // A journal that cannot be written is found out now, not with the first order.
       database.run(`PRAGMA user_version = ${JOURNAL_VERSION}`);
     });
@@ -389,6 +464,21 @@ function openIntact(path: string): Database {
     database.close();
     throw error;
   }
+}
+
+/**
+ * Whether an index over some of the items has more entries than there are such items: damage took a row
+ * out of them. SQLite's check does not look for that, and stumbles over it when the row has gone.
+ */
+function hasStaleEntries(database: Database): boolean {
+  const [inRows, inIndexes] = [
+    `SELECT total(${SQL.toDo}) AS toDo, total(${SQL.notThere}) AS notThere, total(isPruning = 1) AS byPath
+       FROM items NOT INDEXED`,
+    `SELECT (SELECT count(*) FROM items INDEXED BY itemsToDo WHERE ${SQL.toDo}) AS toDo,
+       (SELECT count(*) FROM items INDEXED BY itemsNotThere WHERE ${SQL.notThere}) AS notThere,
+       (SELECT count(*) FROM items INDEXED BY itemsByPath WHERE isPruning = 1) AS byPath`,
+  ].map((sql) => database.query<Record<string, number>, []>(sql).get());
+  return !Bun.deepEquals(inRows, inIndexes);
 }
 
 function schemaOf(database: Database): string {
@@ -425,9 +515,10 @@ function orderOf(row: OrderRow): JournaledOrder {
 }
 
 function itemOf(row: ItemRow): JournaledItem {
-  const { id, path, sizeBytes, mtimeUs, mode, state, attempts } = row;
-  const kind = row.isDirectory === 1 ? "directory" : "file";
-  const item: JobItem = { kind, path, sizeBytes, mtimeUs, mode };
+  const { id, path, sizeBytes, mtimeUs, mode, target, state, attempts } = row;
+  const kind = ITEM_KINDS[row.kind];
+  if (kind === undefined || typeof target !== "string") throw damaged(`item ${id}`);
+  const item: JobItem = { kind, path, sizeBytes, mtimeUs, mode, target };
   if (row.checksum !== itemChecksum(row.orderId, row.position, item)) throw damaged(`item ${id}`);
   return { ...item, id, state, attempts, code: row.code ?? undefined, message: row.message ?? undefined };
 }
@@ -442,37 +533,8 @@ function orderChecksum(
 }
 
 function itemChecksum(orderId: string, position: number, item: JobItem): number {
-  const { kind, path, sizeBytes, mtimeUs, mode } = item;
-  return checksumOf(`${orderId} ${position} ${kind} ${sizeBytes} ${mtimeUs} ${mode} ${path}`);
-}
-
-/** 52 bits, which a double and SQLite's integers both hold. */
-function checksumOf(text: string): number {
-  return Number(Bun.hash.xxHash3(text) & 0xf_ffff_ffff_ffffn);
-}
-
-function damaged(what: string): DrayError {
-  return new DrayError("integrity", `the journal is damaged at ${what}`);
-}
-
-/** SQLite's errors as ours. */
-function guard<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof DrayError) throw error;
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    const message = error instanceof Error ? error.message : String(error);
-    if (code === "SQLITE_FULL")
-      throw new DrayError("no-space", "no space left for the journal", { cause: error });
-    if (code === "SQLITE_BUSY") throw new DrayError("refused", "the journal is in use", { cause: error });
-    if (
-      /CORRUPT|NOTADB/.test(code) ||
-      error instanceof SyntaxError ||
-      (error instanceof Error && error.name.includes("Zod"))
-    ) {
-      throw new DrayError("integrity", `the journal is damaged: ${message}`, { cause: error });
-    }
-    throw new DrayError("storage", `the journal cannot be used: ${message}`, { cause: error });
-  }
+  const { kind, path, sizeBytes, mtimeUs, mode, target } = item;
+  return checksumOf(
+    `${orderId} ${position} ${kind} ${sizeBytes} ${mtimeUs} ${mode} ${target.length} ${target} ${path}`,
+  );
 }

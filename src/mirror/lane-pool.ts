@@ -1,9 +1,11 @@
 import { DrayError } from "../errors/dray-error.ts";
-import type { FromThread, Job, JobDone, JobProgress, LaneSettings, ToThread } from "./job.ts";
+import type { FromThread, Job, JobAsk, JobDone, JobProgress, LaneSettings, ToThread } from "./job.ts";
 
 export interface LanePoolEvents {
   done(done: JobDone): void;
   progress(progress: JobProgress): void;
+  /** A job wants bandwidth. */
+  ask(ask: JobAsk): void;
   /** A thread ended by a fault of ours: nothing that it had can be finished. */
   broken(error: DrayError): void;
 }
@@ -32,7 +34,12 @@ export class LanePool {
   }
 
   run(job: Job): void {
-    post(this.#threads[job.lane % this.#threads.length]!, { type: "job", job });
+    this.tell(job.lane, { type: "job", job });
+  }
+
+  /** Posts to the thread that a lane belongs to. */
+  tell(lane: number, message: ToThread): void {
+    post(this.#threads[lane % this.#threads.length]!, message);
   }
 
   /**
@@ -59,6 +66,7 @@ export class LanePool {
       if (event.data.type === "ready") resolve();
       else if (event.data.type === "done") this.#events.done(event.data);
       else if (event.data.type === "progress") this.#events.progress(event.data);
+      else if (event.data.type === "ask") this.#events.ask(event.data);
     };
     post(thread, { type: "start", settings });
     return promise;

@@ -1,4 +1,6 @@
-import type { FromThread, LaneSettings, ToThread } from "./job.ts";
+import { DrayError } from "../errors/dray-error.ts";
+import { JobPace } from "./job-pace.ts";
+import type { FromThread, Job, LaneSettings, ToThread } from "./job.ts";
 import { Lane } from "./lane.ts";
 
 const PROGRESS_INTERVAL_MS = 200;
@@ -9,6 +11,8 @@ export class LaneThread {
   readonly #lanes = new Map<number, Lane>();
   /** The newest running job of each lane, for progress. */
   readonly #runningJobs = new Map<number, number>();
+  /** How each running job is held to the bandwidth limits. */
+  readonly #paces = new Map<number, JobPace>();
   #settings: LaneSettings | undefined;
   #running = 0;
   #progress: Timer | undefined;
@@ -26,15 +30,32 @@ export class LaneThread {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#allEnded = resolve;
       for (const lane of this.#lanes.values()) lane.stop();
+      for (const pace of this.#paces.values()) {
+        pace.refuse(new DrayError("interrupted", "the mirror is shutting down"));
+      }
       if (this.#running > 0) await promise;
       this.#post({ type: "stopped" });
+    } else if (message.type === "grant") {
+      this.#paces.get(message.jobId)?.granted(message.bytes);
+    } else if (message.type === "refuse") {
+      this.#paces.get(message.jobId)?.refuse(new DrayError("interrupted", "the order is over"));
+    } else if (message.type === "meter") {
+      for (const jobId of message.jobIds) this.#paces.get(jobId)?.meter();
+      this.#lane(message.lane).breakOff();
     } else {
-      const { job } = message;
-      this.#started(job.lane, job.jobId);
-      const done = await this.#lane(job.lane).run(job);
-      this.#ended(job.lane, job.jobId);
-      this.#post(done);
+      await this.#run(message.job);
     }
+  }
+
+  async #run(job: Job): Promise<void> {
+    const { jobId, lane } = job;
+    const pace = new JobPace(job.isMetered, (bytes) => this.#post({ type: "ask", jobId, bytes }));
+    this.#paces.set(jobId, pace);
+    this.#started(lane, jobId);
+    const done = await this.#lane(lane).run(job, pace);
+    this.#paces.delete(jobId);
+    this.#ended(lane, jobId);
+    this.#post(done);
   }
 
   #lane(id: number): Lane {

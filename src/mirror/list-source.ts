@@ -9,6 +9,7 @@ import { isWithin, parseListedName, parsePath } from "../wire/names.ts";
 import type { OrderSource } from "../wire/order.ts";
 import { ITEM_STATE, type ItemState } from "./journal-schema.ts";
 import type { ListedItem } from "./journal.ts";
+import { staysInside } from "./mirrored-link.ts";
 import type { NameFilter } from "./name-filter.ts";
 
 export interface ListSink {
@@ -25,12 +26,14 @@ const LIST_CREDIT = 4;
  * A source's manager (seed 000, "Mirror threads"): asks for the list of everything at and below the
  * source's path and tells what is to be mirrored.
  *
+ * @param copiesLinks whether symbolic links are mirrored as links
  * @param signal ends the listing early
  * @throws DrayError when there is no complete list
  */
 export async function listSource(
   source: OrderSource,
   filter: NameFilter,
+  copiesLinks: boolean,
   settings: ClientSettings,
   sink: ListSink,
   signal: AbortSignal,
@@ -45,9 +48,9 @@ export async function listSource(
     sink.connected();
     const path = wanted.length === 0 ? "." : wanted.join("/");
     await client.list(path, LIST_CREDIT, (entries) => {
-      refuseUnlessMirrorable(entries[0], path);
+      refuseUnlessMirrorable(entries[0], path, copiesLinks);
       const taken = entries.filter((entry) => filter.takes(entry.path));
-      return sink.items(sift(taken, wanted));
+      return sink.items(sift(taken, wanted, copiesLinks));
     });
   } finally {
     signal.removeEventListener("abort", stop);
@@ -56,20 +59,21 @@ export async function listSource(
 }
 
 /** What is skipped inside a directory cannot be skipped when it is all that was asked for. */
-function refuseUnlessMirrorable(first: ListEntry | undefined, path: string): void {
+function refuseUnlessMirrorable(first: ListEntry | undefined, path: string, copiesLinks: boolean): void {
   if (first?.path !== path) return;
-  if (first.kind === "symlink") throw new DrayError("refused", "it is a symbolic link");
+  if (first.kind === "symlink" && !copiesLinks) throw new DrayError("refused", "it is a symbolic link");
   if (first.kind === "unfinished")
     throw new DrayError("refused", "its name is reserved for unfinished files");
   if (first.kind === "special") throw new DrayError("refused", "it is neither a file nor a directory");
 }
 
 /** What becomes of each entry: most are to be fetched, some are settled before they begin. */
-function sift(entries: readonly ListEntry[], wanted: readonly string[]): ListedItem[] {
+function sift(entries: readonly ListEntry[], wanted: readonly string[], copiesLinks: boolean): ListedItem[] {
   return entries.map((entry) => {
     switch (entry.kind) {
       case "symlink":
-        return settled(entry, ITEM_STATE.skipped, "refused", "a symbolic link");
+        if (!copiesLinks) return settled(entry, ITEM_STATE.skipped, "refused", "a symbolic link");
+        return linkItem(entry, wanted);
       case "special":
         return settled(entry, ITEM_STATE.skipped, "refused", "neither a file nor a directory");
       case "unfinished":
@@ -87,10 +91,26 @@ function sift(entries: readonly ListEntry[], wanted: readonly string[]): ListedI
         const problem = problemOf(entry, wanted);
         if (problem !== undefined) return settled(entry, ITEM_STATE.refused, problem.code, problem.message);
         const { kind, path, size: sizeBytes, mtimeUs, mode } = entry;
-        return { kind, path, sizeBytes, mtimeUs, mode, state: ITEM_STATE.waiting, failure: undefined };
+        return {
+          ...{ kind, path, sizeBytes, mtimeUs, mode, target: "" },
+          state: ITEM_STATE.waiting,
+          failure: undefined,
+        };
       }
     }
   });
+}
+
+/** A link that leads elsewhere would give whoever reads the mirror what is not in it. */
+function linkItem(entry: ListEntry, wanted: readonly string[]): ListedItem {
+  const problem = problemOf(entry, wanted);
+  if (problem !== undefined) return settled(entry, ITEM_STATE.refused, problem.code, problem.message);
+  const { path, target, mtimeUs, mode } = entry;
+  if (!staysInside(path, target)) {
+    return settled(entry, ITEM_STATE.skipped, "refused", "a symbolic link that leads out of the mirror");
+  }
+  const waiting = { state: ITEM_STATE.waiting, failure: undefined };
+  return { kind: "symlink", path, sizeBytes: 0, mtimeUs, mode, target, ...waiting };
 }
 
 function settled(entry: ListEntry, state: ItemState, code: ErrorCode, message: string): ListedItem {
@@ -100,6 +120,7 @@ function settled(entry: ListEntry, state: ItemState, code: ErrorCode, message: s
     sizeBytes: 0,
     mtimeUs: 0,
     mode: 0,
+    target: "",
     state,
     failure: { code, message },
   };
@@ -111,7 +132,7 @@ function problemOf({ kind, path }: ListEntry, wanted: readonly string[]): DrayEr
     const components = parseListedName(path);
     if (!isWithin(components, wanted))
       return new DrayError("name", "the source listed it without being asked for it");
-    if (kind === "file" && isTempName(components.at(-1)!))
+    if (kind !== "directory" && isTempName(components.at(-1)!))
       return new DrayError("name", "the name is reserved for unfinished files");
     return undefined;
   } catch (error) {

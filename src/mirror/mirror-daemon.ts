@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { ContainedRoot } from "../disk/contained-root.ts";
 import { isTempName } from "../disk/publication.ts";
 import { sweepTempFiles } from "../disk/temp-sweep.ts";
+import { STATE_DIRECTORY, sweepTrash } from "../disk/trash.ts";
 import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { contentService } from "../transfer/content-service.ts";
 import type { Services } from "../transfer/session.ts";
@@ -14,8 +15,10 @@ import type { Durability, LaneSettings } from "./job.ts";
 import type { Journal } from "./journal.ts";
 import { LanePool } from "./lane-pool.ts";
 import { type MirrorLog, OrderDesk } from "./order-desk.ts";
-import { STATE_DIRECTORY, StateDirectory } from "./state-directory.ts";
+import { StateDirectory } from "./state-directory.ts";
 import { BatchSyncer } from "./syncer.ts";
+
+const DAY_MS = 86_400_000;
 
 export interface MirrorSettings extends ServerSettings {
   mirrorDirectory: string;
@@ -24,11 +27,15 @@ export interface MirrorSettings extends ServerSettings {
   /** The entry of a pool thread. */
   threadUrl: string;
   queueSize: number;
+  /** What all sources together may send at most; undefined for no limit. */
+  bytesPerSecond?: number | undefined;
   durability: Durability;
   verifyWritten: boolean;
   digest: LaneSettings["digest"];
   /** Serves the mirror's own tree on this port as a content server does; undefined: not at all. */
   exportPort: number | undefined;
+  /** How long deleted files stay in the trash. */
+  keepTrashMs: number;
   /** Program and version. */
   agent: string;
 }
@@ -50,6 +57,7 @@ export class MirrorDaemon {
   #server: Server | undefined;
   #exportServer: Server | undefined;
   #idle: (() => void) | undefined;
+  #trashTimer: Timer | undefined;
 
   /**
    * Takes the directory, starts the threads, goes on with unfinished orders, and listens.
@@ -76,6 +84,7 @@ export class MirrorDaemon {
       const swept = daemon.#sweepTempFiles();
       if (state.wasKilled) await swept;
       await daemon.#open(broken);
+      daemon.#sweepTrashDaily();
     } catch (error) {
       if (daemon !== undefined) await daemon.#pool?.stop();
       journal?.close();
@@ -99,6 +108,7 @@ export class MirrorDaemon {
     this.#isStrict = settings.durability === "strict" || (settings.durability === "batch" && !canBatch);
     this.#dispatcher = new Dispatcher(journal, settings, {
       run: (job) => this.#pool!.run(job),
+      tell: (lane, message) => this.#pool!.tell(lane, message),
       sourceEnded: (orderId, source) => this.#desk.sourceEnded(orderId, source),
       published: (bytes) => this.#syncer?.published(bytes, performance.now()),
       parked: (reason) => this.#desk.parked(reason),
@@ -133,6 +143,7 @@ export class MirrorDaemon {
       {
         done: (done) => this.#dispatcher.done(done),
         progress: (progress) => this.#dispatcher.progress(progress),
+        ask: (ask) => this.#dispatcher.ask(ask),
         broken,
       },
     );
@@ -183,11 +194,26 @@ export class MirrorDaemon {
     await stopped;
   }
 
+  #sweepTrashDaily(): void {
+    const { mirrorDirectory, keepTrashMs } = this.#settings;
+    const sweep = (): void => {
+      sweepTrash(mirrorDirectory, Date.now() - keepTrashMs).then(
+        (removed) => {
+          if (removed > 0) this.#log.info(`emptied ${removed} folder(s) of the trash`);
+        },
+        (error: unknown) => this.#log.warn(`the trash cannot be emptied: ${asDrayError(error).message}`),
+      );
+    };
+    sweep();
+    this.#trashTimer = setInterval(sweep, DAY_MS);
+  }
+
   /** Parks what is running, leaving nothing half-done behind, and lets the directory go. */
   async close(): Promise<void> {
     const reason = new DrayError("closed", "the mirror is shutting down; the order goes on when it is back");
     this.#server!.abandon(reason);
     this.#exportServer?.abandon(reason);
+    clearInterval(this.#trashTimer);
     this.#desk.stop();
     this.#dispatcher.stop(reason);
     const isTidy = await this.#pool!.stop();

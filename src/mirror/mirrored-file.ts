@@ -1,14 +1,14 @@
 import type { ContainedDirectory, ContainedRoot } from "../disk/contained-root.ts";
-import { factsAt, isSameMtime } from "../disk/file-facts.ts";
 import { type PartIdentity, Publication } from "../disk/publication.ts";
-import { DrayError, isNotFound } from "../errors/dray-error.ts";
+import { DrayError } from "../errors/dray-error.ts";
 import type { FileHead, FileReceiver } from "../transfer/fetch-reply.ts";
-import type { DistrustedSpan, JobItem, LaneSettings } from "./job.ts";
+import type { FetchedVersion, JobItem, LaneSettings } from "./job.ts";
+import { PieceChain } from "./piece-chain.ts";
 
 /** Files over this size are gone on with after an interruption: smaller ones are one piece. */
 const RESUMABLE_BYTES = 256 * 1024;
 
-/** One file on its way from a source into the mirror's tree. */
+/** One file on its way from a source into the mirror's tree, with one request or with several in order. */
 export class MirroredFile implements FileReceiver {
   readonly #root: ContainedRoot;
   readonly #components: readonly string[];
@@ -17,7 +17,12 @@ export class MirroredFile implements FileReceiver {
   #directory: ContainedDirectory | undefined;
   #publication: Publication | undefined;
   #head: FileHead | undefined;
-  #resumedBytes = 0;
+  /** Over what was written, where it comes with several requests, or was begun by an earlier attempt. */
+  #chain: PieceChain | undefined;
+  #version: FetchedVersion | undefined;
+  /** Whether one answer brings all of it. */
+  #isOneAnswer = false;
+  #isComplete = false;
   #resumedItem: JobItem | undefined;
 
   /** @param received told of each piece, for progress */
@@ -54,8 +59,9 @@ export class MirroredFile implements FileReceiver {
       this.abandon();
       return 0;
     }
-    this.#resumedBytes = writtenBytes;
     this.#resumedItem = item;
+    this.#chain = new PieceChain(this.#settings.digest);
+    this.#publication.reread((bytes) => this.#chain!.add(bytes));
     return writtenBytes;
   }
 
@@ -64,17 +70,39 @@ export class MirroredFile implements FileReceiver {
     return this.#head?.sizeBytes ?? 0;
   }
 
+  /** Whether the source has said what it sends. */
+  get isBegun(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /** Where the next request goes on. */
+  get writtenBytes(): number {
+    return this.#publication?.writtenBytes ?? 0;
+  }
+
+  /** Whether it is visible under its name. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  /** What came, once it is complete; undefined when no chain is known that covers all of it. */
+  get version(): FetchedVersion | undefined {
+    return this.#version;
+  }
+
   head(head: FileHead): void {
     const { sizeBytes, mtimeUs } = head;
-    const resumed = this.#resumedItem;
-    if (resumed !== undefined && (resumed.sizeBytes !== sizeBytes || resumed.mtimeUs !== mtimeUs)) {
+    const begun = this.#head ?? this.#resumedItem;
+    if (begun !== undefined && (begun.sizeBytes !== sizeBytes || begun.mtimeUs !== mtimeUs)) {
       throw new DrayError("changed", "the file changed since a part of it was fetched");
     }
-    if (head.offset !== this.#resumedBytes || head.offset + head.lengthBytes !== sizeBytes) {
-      throw new DrayError("protocol", "the source sent a part of the file instead of all of it");
+    if (head.offset !== this.writtenBytes) {
+      throw new DrayError("protocol", "the source sent another part of the file than is missing");
     }
     this.#head = head;
     if (this.#publication !== undefined) return;
+    this.#isOneAnswer = head.lengthBytes === sizeBytes;
+    if (!this.#isOneAnswer) this.#chain = new PieceChain(this.#settings.digest);
     this.#directory = this.#root.hold(this.#components.slice(0, -1), true);
     const part = this.#canResume(sizeBytes) ? this.#partOf(head) : undefined;
     this.#publication = Publication.begin(this.#directory, this.#name, part);
@@ -83,18 +111,41 @@ export class MirroredFile implements FileReceiver {
   piece(bytes: Uint8Array): void {
     this.#received(bytes.length);
     this.#publication!.write(bytes);
+    this.#chain?.add(bytes);
   }
 
+  /** One request is answered: makes the file visible, if nothing of it is missing. */
   complete(chain: Uint8Array, pieceBytes: number): void {
-    const { mtimeUs, mode } = this.#head!;
+    const { sizeBytes, mtimeUs, mode } = this.#head!;
+    if (this.writtenBytes < sizeBytes) return;
+    const { digest: kind, isStrict, verifyWritten } = this.#settings;
+    // Undefined for what was broken off: nobody has seen all of it.
+    const written =
+      this.#chain !== undefined
+        ? { kind, chain: this.#chain.value, pieceBytes: this.#chain.pieceBytes }
+        : this.#isOneAnswer
+          ? { kind, chain, pieceBytes }
+          : undefined;
     this.#publication!.commit({
       mtimeUs,
       executable: (mode & 0o111) !== 0,
-      sync: this.#settings.isStrict,
-      readBack: this.#settings.verifyWritten ? { kind: this.#settings.digest, chain, pieceBytes } : undefined,
+      sync: isStrict,
+      readBack: verifyWritten ? written : undefined,
     });
     this.#publication = undefined;
+    this.#isComplete = true;
     this.#release();
+    if (written === undefined) return;
+    const digests = { pieceBytes: written.pieceBytes, chain: Buffer.from(written.chain).toString("hex") };
+    this.#version = { sizeBytes, mtimeUs, mode, digest: kind, ...digests };
+  }
+
+  /** The answer was broken off; another request goes on with it, or begins anew where that cannot be. */
+  brokenOff(): void {
+    this.#isOneAnswer = false;
+    if (this.#publication === undefined || !this.#settings.verifyWritten || this.#chain !== undefined) return;
+    this.abandon();
+    this.#head = undefined;
   }
 
   /** Leaves what is there of a large file for a later attempt. Does nothing after complete. */
@@ -131,34 +182,5 @@ export class MirroredFile implements FileReceiver {
   #release(): void {
     this.#directory?.[Symbol.dispose]();
     this.#directory = undefined;
-  }
-}
-
-/**
- * Whether the tree already holds this version: same size, modification time and executable bit, and
- * not from a span of time whose writes a crash may have taken back.
- * @throws a system error other than "not there"
- */
-export function isUnchanged(
-  root: ContainedRoot,
-  components: readonly string[],
-  item: JobItem,
-  distrusted: DistrustedSpan | undefined,
-): boolean {
-  try {
-    using directory = root.hold(components.slice(0, -1));
-    const facts = factsAt(directory.entry(components.at(-1)!));
-    if (facts === undefined || facts.kind !== "file") return false;
-    if (distrusted !== undefined && facts.ctimeMs >= distrusted.fromMs && facts.ctimeMs <= distrusted.untilMs)
-      return false;
-    const isExecutable = (facts.mode & 0o111) !== 0;
-    return (
-      facts.sizeBytes === item.sizeBytes &&
-      isSameMtime(facts.mtimeUs, item.mtimeUs) &&
-      isExecutable === ((item.mode & 0o111) !== 0)
-    );
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    throw error;
   }
 }

@@ -10,6 +10,7 @@ import {
 } from "../wire/order.ts";
 import type { ServerLog } from "../transfer/server.ts";
 import type { Dispatcher } from "./dispatcher.ts";
+import { ItemsResponder } from "./items-responder.ts";
 import type { Journal, JournaledOrder } from "./journal.ts";
 import { OrderResponder } from "./order-responder.ts";
 import { OrderRun } from "./order-run.ts";
@@ -40,6 +41,8 @@ export interface OrderDeskEvents {
 const MAX_RUNNING_ORDERS = 256;
 /** Orders that have ended and are still listed. */
 const MAX_ENDED_ORDERS = 1_000;
+/** Orders that have ended and whose items are all kept, to be asked for. */
+const MAX_ITEMIZED_ORDERS = 16;
 const PROGRESS_INTERVAL_MS = 200;
 const PERSIST_INTERVAL_MS = 5_000;
 /** Timers take no more; a longer wait is cut into several. */
@@ -54,7 +57,8 @@ export class OrderDesk {
   readonly #running = new Map<string, RunningOrder>();
   /** Orders that have their result and are being tidied up. */
   readonly #ending = new Map<string, JournaledOrder>();
-  #isParked = false;
+  /** Why work has stopped, while it has. */
+  #parkedBy: DrayError | undefined;
   readonly #dueTimers = new Map<string, Timer>();
 
   constructor(journal: Journal, dispatcher: Dispatcher, events: OrderDeskEvents, log: MirrorLog) {
@@ -87,6 +91,7 @@ export class OrderDesk {
    */
   respond(json: string, requestId: number, wake: () => void): Responder {
     const command = parseCommand(json);
+    if (command.do === "items") return this.#items(command.orderId, command.after ?? 0, requestId);
     const responder = new OrderResponder(requestId, wake, () => {
       for (const { observers } of this.#running.values()) observers.delete(responder);
     });
@@ -107,6 +112,14 @@ export class OrderDesk {
       case "retry":
         this.#follow(this.#retry(command.orderId), responder);
         break;
+      case "limit":
+        this.#limit(command.orderId, command.bytesPerSecond ?? undefined);
+        responder.take({
+          type: "limited",
+          ...(command.orderId === undefined ? {} : { orderId: command.orderId }),
+          ...(command.bytesPerSecond === null ? {} : { bytesPerSecond: command.bytesPerSecond }),
+        });
+        break;
     }
     return responder;
   }
@@ -118,8 +131,8 @@ export class OrderDesk {
 
   /** Tells everybody that work has stopped for a full disk, or goes on. */
   parked(reason: DrayError | undefined): void {
-    if (this.#isParked !== (reason !== undefined)) this.#logParked(reason);
-    this.#isParked = reason !== undefined;
+    if ((this.#parkedBy === undefined) !== (reason === undefined)) this.#logParked(reason);
+    this.#parkedBy = reason;
     for (const { run } of this.#running.values()) {
       if (reason === undefined) run.tellResumed();
       else run.tellParked(reason.code, reason.message);
@@ -167,6 +180,7 @@ export class OrderDesk {
     }, PROGRESS_INTERVAL_MS);
     const running: RunningOrder = { order, run, observers: new Set(), ticker };
     this.#running.set(order.id, running);
+    if (this.#parkedBy !== undefined) run.tellParked(this.#parkedBy.code, this.#parkedBy.message);
     this.#dispatcher.start(run, order.request);
     return running;
   }
@@ -185,6 +199,13 @@ export class OrderDesk {
     running.observers.add(responder);
     responder.take({ type: "accepted", orderId: running.order.id });
     if (running.run.parked !== undefined) responder.take(running.run.parked);
+  }
+
+  #items(orderId: string, afterId: number, requestId: number): Responder {
+    if (this.#running.has(orderId)) throw new DrayError("refused", `order ${orderId} is still running`);
+    const { request } = this.#ending.get(orderId) ?? this.#find(orderId);
+    if (!isItemized(request)) throw new DrayError("refused", `order ${orderId} was not itemized`);
+    return new ItemsResponder(this.#journal, orderId, request.sources, afterId, requestId);
   }
 
   #followOrTell(orderId: string, responder: OrderResponder): void {
@@ -220,6 +241,30 @@ export class OrderDesk {
     }
     this.#log.info(`order ${orderId}: cancelled`);
     void this.#trim(orderId, false);
+  }
+
+  #limit(orderId: string | undefined, bytesPerSecond: number | undefined): void {
+    const limit = bytesPerSecond === undefined ? "no bandwidth limit" : `${bytesPerSecond} bytes/s`;
+    if (orderId === undefined) {
+      this.#dispatcher.limitAll(bytesPerSecond);
+      this.#log.info(`all orders together: ${limit}, until the mirror ends`);
+      return;
+    }
+    const order = this.#running.get(orderId)?.order ?? this.#ending.get(orderId) ?? this.#find(orderId);
+    if (order.state === "cancelled") throw new DrayError("refused", `order ${orderId} is cancelled already`);
+    const timer = this.#dueTimers.get(orderId);
+    if (order.state === "waiting" && timer === undefined && !this.#ending.has(orderId)) {
+      throw new DrayError("busy", `order ${orderId} is just being begun again`, { retryAfterMs: 1_000 });
+    }
+    const { bytesPerSecond: _, ...request } = order.request;
+    const limited = bytesPerSecond === undefined ? request : { ...request, bytesPerSecond };
+    this.#journal.saveOrder({ ...order, request: limited });
+    order.request = limited;
+    this.#dispatcher.limitOrder(orderId, bytesPerSecond);
+    this.#log.info(`order ${orderId}, each source: ${limit}`);
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    this.#schedule(order);
   }
 
   #retry(orderId: string): RunningOrder {
@@ -262,12 +307,18 @@ export class OrderDesk {
     const { everyMs } = order.request;
     order.state = everyMs === undefined ? "done" : "waiting";
     order.dueMs = everyMs === undefined ? undefined : Math.max(endedMs, order.startedMs + everyMs);
-    const { files, unchanged, failed } = order.result;
-    this.#log.info(`order ${order.id}: ${files} files, ${unchanged} of them unchanged, ${failed} failed`);
+    const { files, unchanged, deleted, failed } = order.result;
+    const gone = deleted === 0 ? "" : `, ${deleted} deleted`;
+    this.#log.info(
+      `order ${order.id}: ${files} files, ${unchanged} of them unchanged${gone}, ${failed} failed`,
+    );
+    for (const { host, port, path, guard } of order.result.sources) {
+      if (guard !== undefined) this.#log.warn(`order ${order.id}: ${host}:${port} ${path}: ${guard}`);
+    }
     this.#ending.set(order.id, order);
     this.#close(running);
     await this.#persist(() => this.#journal.saveOrder(order));
-    await this.#trim(order.id, true);
+    if (!isItemized(order.request)) await this.#trim(order.id, true);
     this.#ending.delete(order.id);
     if (order.state === "waiting") this.#schedule(order);
     this.#forgetOldest();
@@ -337,6 +388,10 @@ export class OrderDesk {
       this.#journal.deleteOrder(id);
       void this.#trim(id, false);
     }
+    const itemized = ended.filter(({ request }) => isItemized(request));
+    for (const { id } of itemized.slice(0, Math.max(0, itemized.length - MAX_ITEMIZED_ORDERS))) {
+      void this.#trim(id, true);
+    }
   }
 
   #tell(running: RunningOrder, event: OrderEvent): void {
@@ -344,9 +399,13 @@ export class OrderDesk {
   }
 }
 
+function isItemized({ itemize, dryRun }: OrderRequest): boolean {
+  return itemize === true || dryRun === true;
+}
+
 function summaryOf(order: JournaledOrder): OrderSummary {
   const { id: orderId, state, createdMs, startedMs, dueMs, result } = order;
-  const { everyMs } = order.request;
+  const { everyMs, bytesPerSecond } = order.request;
   return {
     type: "order",
     orderId,
@@ -355,6 +414,7 @@ function summaryOf(order: JournaledOrder): OrderSummary {
     startedMs,
     ...(dueMs === undefined ? {} : { dueMs }),
     ...(everyMs === undefined ? {} : { everyMs }),
+    ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
     sources: order.request.sources.map(({ host, port, path }) => ({ host, port, path })),
     ...(result === undefined
       ? {}

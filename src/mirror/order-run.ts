@@ -21,11 +21,14 @@ const MAX_TOLD_BYTES = 2 * 1024 * 1024;
 export class OrderRun {
   readonly orderId: string;
   readonly sources: readonly SourceRun[];
-  readonly #startedMs: number;
+  readonly startedMs: number;
+  readonly #isDryRun: boolean;
   readonly #emit: (event: OrderEvent) => void;
   bytesTransferred: number;
   #toldFailures = 0;
   #toldSkipped = 0;
+  #toldDeleted = 0;
+  #toldRotten = 0;
   #toldBytes = 0;
   #unfinished: number;
   #lastProgress = "";
@@ -45,7 +48,8 @@ export class OrderRun {
   ) {
     this.orderId = orderId;
     this.sources = request.sources.map((source) => new SourceRun(source));
-    this.#startedMs = startedMs;
+    this.startedMs = startedMs;
+    this.#isDryRun = request.dryRun === true;
     this.bytesTransferred = bytesTransferred;
     this.#emit = emit;
     this.#unfinished = this.sources.length;
@@ -65,6 +69,24 @@ export class OrderRun {
     this.#toldBytes += Buffer.byteLength(JSON.stringify(path));
     const { host, port } = run.source;
     this.#emit({ type: "skipped", orderId: this.orderId, host, port, path, reason });
+  }
+
+  /** Counts a file or link that is in the trash now, or would be, and tells it if it is, likewise. */
+  deleted(run: SourceRun, path: string): void {
+    if (this.#isDryRun) return void run.planned.deletions++;
+    run.deleted++;
+    if (++this.#toldDeleted > MAX_LISTED_FAILURES || this.#toldBytes > MAX_TOLD_BYTES) return;
+    this.#toldBytes += Buffer.byteLength(JSON.stringify(path));
+    const { host, port } = run.source;
+    this.#emit({ type: "deleted", orderId: this.orderId, host, port, path });
+  }
+
+  /** Tells of a file that was not as it had been fetched, likewise. */
+  tellRot(run: SourceRun, path: string, message: string): void {
+    if (++this.#toldRotten > MAX_LISTED_FAILURES || this.#toldBytes > MAX_TOLD_BYTES) return;
+    this.#toldBytes += Buffer.byteLength(JSON.stringify(path));
+    const { host, port } = run.source;
+    this.#emit({ type: "rot", orderId: this.orderId, host, port, path, message });
   }
 
   /** What tells that nothing can be done for now, for whoever comes while that is so. */
@@ -100,7 +122,7 @@ export class OrderRun {
     if (progress === this.#lastProgress) return;
     this.#lastProgress = progress;
     const { orderId, bytesTransferred } = this;
-    this.#emit({ type: "progress", orderId, durationMs: nowMs - this.#startedMs, bytesTransferred, sources });
+    this.#emit({ type: "progress", orderId, durationMs: nowMs - this.startedMs, bytesTransferred, sources });
   }
 
   /**
@@ -122,15 +144,23 @@ export class OrderRun {
       bytes: sizes.sumBytes,
       bytesTransferred: this.bytesTransferred,
       unchanged: this.#sum((run) => run.unchanged),
+      links: this.#sum((run) => run.links),
       skipped: this.#sum((run) => run.skipped),
+      deleted: this.#sum((run) => run.deleted),
+      rotten: this.#sum((run) => run.rotten),
       failed: this.#sum((run) => run.failed),
       sizeMean: sizes.mean,
       sizeVariance: sizes.variance,
       sizeStddev: sizes.standardDeviation,
-      durationMs: nowMs - this.#startedMs,
+      durationMs: nowMs - this.startedMs,
       sources: this.sources.map((run) => run.result),
       failures: firstFailures(failures),
     };
+    if (this.#isDryRun) {
+      const files = this.#sum((run) => run.planned.files);
+      const bytes = this.#sum((run) => run.planned.bytes);
+      result.plan = { files, bytes, deletions: this.#sum((run) => run.planned.deletions) };
+    }
     this.#emit(result);
     return result;
   }

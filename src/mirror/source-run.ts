@@ -1,5 +1,6 @@
 import type { DrayError } from "../errors/dray-error.ts";
 import type { OrderSource, SourceProgress, SourceResult, SourceStatus } from "../wire/order.ts";
+import type { JobItem } from "./job.ts";
 import { SizeStatistics } from "./size-statistics.ts";
 
 /** How one source of one order is doing: counts, and in the end its status. Pure. */
@@ -11,16 +12,29 @@ export class SourceRun {
   listedItems = 0;
   filesListed = 0;
   bytesListed = 0;
+  linksListed = 0;
   /** Bytes of files that are not done yet. */
   bytesUnderWay = 0;
   /** Files that are there, whole and verified. */
   sizes = new SizeStatistics();
   directories = 0;
   unchanged = 0;
+  /** Symbolic links that are there. */
+  links = 0;
   skipped = 0;
+  /** Files and links that were not here before. */
+  newcomers = 0;
+  /** What a dry run would fetch. */
+  planned = { files: 0, bytes: 0, deletions: 0 };
+  deleted = 0;
+  rotten = 0;
+  /** Why nothing was deleted though something would have been. */
+  guard: string | undefined;
   failed = 0;
   /** Items that failed and are tried again in the next pass. */
   again = 0;
+  /** Those of them that have something in their way. */
+  obstructed = 0;
   /** What ended the source as a whole, rather than one file of it. */
   error: DrayError | undefined;
 
@@ -31,16 +45,24 @@ export class SourceRun {
   /** Forgets what was listed and achieved, to list anew. */
   reset(): void {
     this.isListComplete = false;
-    this.listedItems = this.filesListed = this.bytesListed = 0;
+    this.listedItems = this.filesListed = this.bytesListed = this.linksListed = 0;
     this.sizes = new SizeStatistics();
-    this.directories = this.unchanged = this.skipped = this.failed = this.again = 0;
-    this.error = undefined;
+    this.directories = this.unchanged = this.links = this.skipped = this.failed = this.again = 0;
+    this.newcomers = this.obstructed = this.deleted = this.rotten = 0;
+    this.planned = { files: 0, bytes: 0, deletions: 0 };
+    this.error = this.guard = undefined;
   }
 
-  listed(isDirectory: boolean, sizeBytes: number): void {
-    if (isDirectory) return;
+  listed(kind: JobItem["kind"], sizeBytes: number): void {
+    if (kind === "symlink") this.linksListed++;
+    if (kind !== "file") return;
     this.filesListed++;
     this.bytesListed += sizeBytes;
+  }
+
+  plan(sizeBytes: number): void {
+    this.planned.files++;
+    this.planned.bytes += sizeBytes;
   }
 
   get key(): { host: string; port: number; path: string } {
@@ -50,21 +72,23 @@ export class SourceRun {
 
   get progress(): SourceProgress {
     const { state, filesListed, bytesListed, failed, isListComplete: listComplete } = this;
-    const bytesDone = this.sizes.sumBytes + this.bytesUnderWay;
-    const filesDone = this.sizes.count;
+    const bytesDone = this.sizes.sumBytes + this.planned.bytes + this.bytesUnderWay;
+    const filesDone = this.sizes.count + this.planned.files;
     return { ...this.key, state, listComplete, filesListed, bytesListed, filesDone, bytesDone, failed };
   }
 
   get result(): SourceResult {
     const files = this.sizes.count;
-    const result: SourceResult = { ...this.key, status: this.status, files, bytes: this.sizes.sumBytes };
+    const { status, deleted } = this;
+    const result: SourceResult = { ...this.key, status, files, bytes: this.sizes.sumBytes, deleted };
+    if (this.guard !== undefined) result.guard = this.guard;
     if (this.error !== undefined) result.error = this.error.message;
     return result;
   }
 
   get status(): SourceStatus {
     if (this.error === undefined) return this.failed === 0 ? "complete" : "partial";
-    if (this.sizes.count + this.directories > 0) return "partial";
+    if (this.sizes.count + this.links + this.directories > 0) return "partial";
     switch (this.error.code) {
       case "not-found":
         return "not-found";

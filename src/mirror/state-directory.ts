@@ -2,13 +2,11 @@ import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { z } from "zod";
+import { STATE_DIRECTORY } from "../disk/trash.ts";
 import { DrayError, asDrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import type { DistrustedSpan } from "./job.ts";
 import { Journal } from "./journal.ts";
-
-/** The mirror's own directory inside the mirrored one. */
-export const STATE_DIRECTORY = ".dray";
 
 /** What is known about writes that may not have reached the disk. */
 const syncRecordSchema = z.strictObject({

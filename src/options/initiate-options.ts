@@ -1,5 +1,5 @@
-import { duration, host, integer, orderId, textList, toggle } from "./option-type.ts";
-import type { Problem } from "./problem.ts";
+import { bandwidth, choice, duration, host, integer, orderId, textList, toggle } from "./option-type.ts";
+import { askedProblems, orderProblems } from "./initiate-conflicts.ts";
 import { sourceList } from "./source-list.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
@@ -21,7 +21,19 @@ export const initiateTable = commandTable({
       line: "dray initiate -p 9100 -s a.example:9000:.:0 --every 1h",
       meaning: "everything from a, repeated by the mirror every hour",
     },
+    {
+      line: "dray initiate -p 9100 -s a.example:9000:docs:0 --delete --dry-run",
+      meaning: "what would be fetched and deleted to make docs the same",
+    },
+    {
+      line: "dray initiate -p 9100 -s a.example:9000:.:0 --verify --every 7d",
+      meaning: "read everything from a once a week, and mend what has rotted",
+    },
     { line: "dray initiate -p 9100 --list", meaning: "the mirror's orders" },
+    {
+      line: "dray initiate -p 9100 --limit all --bandwidth 5MiB",
+      meaning: "from now on, all sources together send at most 5 MiB per second",
+    },
   ],
   options: {
     mirror: {
@@ -68,6 +80,54 @@ export const initiateTable = commandTable({
       description:
         "have the mirror repeat the order, from the beginning of one run to that of the next; runs never overlap",
     },
+    checksum: {
+      type: toggle(),
+      description:
+        "compare files that are there with the source's by their contents, not by size and modification time",
+      default: false,
+    },
+    verify: {
+      type: toggle(),
+      description:
+        "read everything that was mirrored from there, compare it with what was fetched, and fetch again what is not so any more",
+      default: false,
+    },
+    links: {
+      type: choice("skip", "copy"),
+      placeholder: "WHAT",
+      description:
+        "symbolic links at the source: leave them out, or make the same links; those that lead out of what the source exports are always left out",
+      default: "skip",
+    },
+    delete: {
+      type: toggle(),
+      description:
+        "move what the source does not have any more into the mirror's trash, after a run without any failure; what --include and --exclude leave out is left alone",
+      default: false,
+    },
+    maxDelete: {
+      type: integer(0, 1_000_000_000),
+      placeholder: "N",
+      description: "delete nothing if it would be more files than this",
+      default: 10_000,
+    },
+    maxDeletePercent: {
+      type: integer(0, 100),
+      placeholder: "N",
+      description:
+        "delete nothing if it would be more than this part of the files that the mirror had from the source; ten may always go",
+      default: 50,
+    },
+    dryRun: {
+      type: toggle(),
+      description: "find out and list what would be fetched and deleted, and do nothing of it",
+      default: false,
+    },
+    itemize: {
+      type: toggle(),
+      description: "list in the end what was fetched and deleted, and why",
+      default: false,
+    },
     attempts: {
       type: integer(1, 100),
       placeholder: "N",
@@ -104,6 +164,21 @@ export const initiateTable = commandTable({
       placeholder: "ORDER",
       description: "try again what failed in the last run of an order, and only that",
     },
+    limit: {
+      type: orderId(),
+      optional: true,
+      placeholder: "ORDER",
+      description:
+        'give an order that was given before the limit of --bandwidth, now and whenever it runs again; "all" limits all sources of the mirror together, until the mirror ends',
+    },
+    bytesPerSecond: {
+      name: "bandwidth",
+      type: bandwidth(),
+      optional: true,
+      placeholder: "RATE",
+      description:
+        "have each source of the order send at most this much per second, file contents and what frames them; lists of files are not counted. With --limit: what to change a limit to; unlimited or 0 lifts it",
+    },
     timeoutMs: {
       name: "timeout",
       type: duration(0, 3_600_000),
@@ -112,26 +187,7 @@ export const initiateTable = commandTable({
       default: 10_000,
     },
   },
-  conflicts: ({ sources, list, follow, cancel, retryFailed }): Problem[] => {
-    const asked = { sources, list: list || undefined, follow, cancel, retryFailed };
-    const flags = Object.entries(asked).flatMap(([name, value]) =>
-      value === undefined ? [] : [FLAGS[name]!],
-    );
-    if (flags.length === 1) return [];
-    if (flags.length === 0)
-      return [
-        { where: "--sources", why: "required, unless an order is followed, cancelled, listed or retried" },
-      ];
-    return [{ where: flags.join(", "), why: "only one of these can be asked at a time" }];
-  },
+  conflicts: (values) => [...askedProblems(values), ...orderProblems(values)],
 });
-
-const FLAGS: Record<string, string> = {
-  sources: "--sources",
-  list: "--list",
-  follow: "--follow",
-  cancel: "--cancel",
-  retryFailed: "--retry-failed",
-};
 
 export type InitiateOptions = ValuesOf<typeof initiateTable>;

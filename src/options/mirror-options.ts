@@ -1,5 +1,5 @@
 import { directoryProblem } from "./directory.ts";
-import { choice, duration, host, integer, localPath, toggle } from "./option-type.ts";
+import { bandwidth, choice, duration, host, integer, localPath, toggle } from "./option-type.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
 
@@ -85,6 +85,22 @@ export const mirrorTable = commandTable({
       placeholder: "NAME",
       description: "check each piece with this digest: xxh3 against accidents, sha256 also against tampering",
       default: "xxh3",
+    },
+    bytesPerSecond: {
+      name: "bandwidth",
+      type: bandwidth(),
+      placeholder: "RATE",
+      description:
+        "have all sources together send at most this much per second, file contents and what frames them; `initiate --limit all` changes it while the mirror runs. Lists of files and what --export serves are not counted",
+      default: 0,
+    },
+    keepTrashMs: {
+      name: "keepTrash",
+      type: duration(0, 3_660 * 86_400_000),
+      placeholder: "TIME",
+      description:
+        "how long files that `initiate --delete` removed stay in DIR/.dray/trash, from where they can be moved back",
+      default: 30 * 86_400_000,
     },
     queueSize: {
       type: integer(64, 1_000_000),

@@ -119,6 +119,27 @@ export function size(leastBytes: number, mostBytes: number): OptionType<number> 
   return { schema, expects, shape: "value", fromText: (text) => text };
 }
 
+const UNLIMITED = "unlimited";
+const MIN_BANDWIDTH = 16 * 1024;
+const MAX_BANDWIDTH = 1024 ** 4;
+
+/** A bandwidth limit, held in bytes per second, 0 for none. A bare number means bytes per second. */
+export function bandwidth(): OptionType<number> {
+  const expects = `a rate per second from ${formatSize(MIN_BANDWIDTH)} to ${formatSize(MAX_BANDWIDTH)}, such as 5MiB or 500k (k is 1024, kB is 1000), or ${UNLIMITED}`;
+  const message = `expected ${expects}`;
+  const held = z
+    .int(message)
+    .refine((rate) => rate === 0 || (rate >= MIN_BANDWIDTH && rate <= MAX_BANDWIDTH), message);
+  const schema = z.codec(z.union([z.number(), z.string()], message), held, {
+    decode: (value) => {
+      if (typeof value === "number") return value;
+      return value === UNLIMITED ? 0 : (parseSize(value) ?? Number.NaN);
+    },
+    encode: (rate) => (rate === 0 ? UNLIMITED : formatSize(rate)),
+  });
+  return { schema, expects, shape: "value", fromText: (text) => text };
+}
+
 interface QuantityCodec {
   decode(value: number | string): number;
   encode(value: number): string;

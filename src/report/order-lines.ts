@@ -1,4 +1,4 @@
-import type { OrderEvent } from "../wire/order.ts";
+import type { OrderEvent, OrderItem } from "../wire/order.ts";
 import { fractionDone, isRunning, OrderMeter, type ProgressEvent } from "./order-meter.ts";
 import { safeText } from "./safe-text.ts";
 import { sourceLabel } from "./source-label.ts";
@@ -11,24 +11,48 @@ const TENTHS_SPACING_MS = 1000;
 /** … and after this time in any case. */
 const PROGRESS_INTERVAL_MS = 10_000;
 
-type ItemEvent = Extract<OrderEvent, { type: "failure" | "skipped" }>;
+type ItemEvent = Extract<OrderEvent, { type: "failure" | "skipped" | "deleted" | "rot" }>;
 type SourceEvent = Extract<OrderEvent, { type: "source" }>;
 
-/** The failed and skipped items of an order as lines, so capped that a flood of them stays readable. */
+/** The failed, skipped, deleted and rotten items of an order as lines, so capped that a flood of them stays readable. */
 export class ItemLines {
-  readonly #seen = { failure: 0, skipped: 0 };
+  readonly #seen = { failure: 0, skipped: 0, deleted: 0, rot: 0 };
 
   /** The lines to show for one item: none once it was said that they are only counted. */
   of(event: ItemEvent): string[] {
     const seen = (this.#seen[event.type] += 1);
     if (seen <= MAX_SHOWN_ITEMS) {
-      return [event.type === "failure" ? `Failed: ${failureLine(event)}` : skippedLine(event)];
+      return [itemLine(event)];
     }
     if (seen > MAX_SHOWN_ITEMS + 1) return [];
-    return [
-      `More ${event.type === "failure" ? "failures" : "skipped items"} follow; from here on they are only counted`,
-    ];
+    return [`More ${MANY[event.type]} follow; from here on they are only counted`];
   }
+}
+
+const MANY = {
+  failure: "failures",
+  skipped: "skipped items",
+  deleted: "deleted files",
+  rot: "rotten files",
+};
+
+function itemLine(event: ItemEvent): string {
+  switch (event.type) {
+    case "failure":
+      return `Failed: ${failureLine(event)}`;
+    case "skipped":
+      return `Skipped: ${sourceLabel(event)}: ${safeText(event.reason)}`;
+    case "deleted":
+      return `Deleted: ${sourceLabel(event)}`;
+    case "rot":
+      return `Rotten: ${sourceLabel(event)}: ${safeText(event.message)}`;
+  }
+}
+
+/** Something that an order did, or would do: `fetch   10.0.0.2:9000 docs/a.txt  12 KiB  new`. */
+export function actionLine(item: OrderItem): string {
+  const size = item.kind === "file" ? [formatBytes(item.sizeBytes)] : [];
+  return `${item.action.padEnd(6)}  ${[sourceLabel(item), ...size, safeText(item.reason)].join("  ")}`;
 }
 
 /** A failed item: `10.0.0.2:9000 docs/a.txt: permission denied (refused)`. */
@@ -42,30 +66,34 @@ export function failureLine(failure: {
   return `${sourceLabel(failure)}: ${safeText(failure.message)} (${safeText(failure.code)})`;
 }
 
-function skippedLine(event: Extract<OrderEvent, { type: "skipped" }>): string {
-  return `Skipped: ${sourceLabel(event)}: ${safeText(event.reason)}`;
-}
-
 /** How people hear that the mirror took the order. */
 export function acceptedLine(orderId: string): string {
   return `Order ${safeText(orderId)} accepted`;
 }
 
-type NoteEvent = Extract<OrderEvent, { type: "parked" | "resumed" | "cancelled" | "order" }>;
+type NoteEvent = Extract<OrderEvent, { type: "parked" | "resumed" | "cancelled" | "limited" | "order" }>;
 
 /** Events that are one sentence each. */
 export function noteLine(event: NoteEvent): string {
-  const orderId = safeText(event.orderId);
   switch (event.type) {
     case "parked":
       return `Parked: ${safeText(event.message)}; the mirror goes on by itself when there is room`;
     case "resumed":
       return "There is room again: going on";
     case "cancelled":
-      return `Order ${orderId} cancelled`;
+      return `Order ${safeText(event.orderId)} cancelled`;
+    case "limited":
+      return limitedLine(event);
     case "order":
       return orderLine(event);
   }
+}
+
+function limitedLine({ orderId, bytesPerSecond }: Extract<OrderEvent, { type: "limited" }>): string {
+  const whose = orderId === undefined ? "All sources together" : `Each source of order ${safeText(orderId)}`;
+  return bytesPerSecond === undefined
+    ? `${whose}: no bandwidth limit any more`
+    : `${whose}: at most ${formatRate(bytesPerSecond)} from now on`;
 }
 
 function orderLine(event: Extract<OrderEvent, { type: "order" }>): string {
@@ -74,6 +102,7 @@ function orderLine(event: Extract<OrderEvent, { type: "order" }>): string {
   const notes = [
     event.state,
     ...(event.everyMs === undefined ? [] : [`every ${formatDuration(event.everyMs)}`]),
+    ...(event.bytesPerSecond === undefined ? [] : [`at most ${formatRate(event.bytesPerSecond)}`]),
     ...(event.dueMs === undefined ? [] : [`next at ${new Date(event.dueMs).toISOString()}`]),
     ...(last === undefined
       ? []
@@ -87,8 +116,10 @@ function sourceLine(event: SourceEvent): string {
     event.files > 0 || event.status === "complete" || event.status === "partial"
       ? `, ${countOf(event.files, "file")}, ${formatBytes(event.bytes)}`
       : "";
+  const deleted = event.deleted === 0 ? "" : `, ${formatCount(event.deleted)} deleted`;
   const error = event.error === undefined ? "" : `: ${safeText(event.error)}`;
-  return `${sourceLabel(event)}: ${event.status.replace("-", " ")}${amounts}${error}`;
+  const guard = event.guard === undefined ? "" : `; nothing was deleted: ${safeText(event.guard)}`;
+  return `${sourceLabel(event)}: ${event.status.replace("-", " ")}${amounts}${deleted}${error}${guard}`;
 }
 
 /**
@@ -110,6 +141,8 @@ export class OrderLines {
         return this.#progress(event, nowMs);
       case "failure":
       case "skipped":
+      case "deleted":
+      case "rot":
         return this.#items.of(event);
       case "source":
         this.#meter.sourceEnded(event);
@@ -117,10 +150,13 @@ export class OrderLines {
       case "parked":
       case "resumed":
       case "cancelled":
+      case "limited":
         return [noteLine(event)];
       // Results go to stdout.
       case "order":
       case "orders":
+      case "item":
+      case "items":
       case "result":
         return [];
     }

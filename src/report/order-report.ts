@@ -1,7 +1,7 @@
 import type { OrderEvent } from "../wire/order.ts";
 import { jsonLine } from "./json-line.ts";
 import { OrderBars, type Terminal } from "./order-bars.ts";
-import { acceptedLine, ItemLines, noteLine, OrderLines, progressLine } from "./order-lines.ts";
+import { acceptedLine, actionLine, ItemLines, noteLine, OrderLines, progressLine } from "./order-lines.ts";
 import { resultText } from "./order-result.ts";
 import { TextOutput } from "./text-output.ts";
 
@@ -55,6 +55,10 @@ function linesReport(stdout: TextOutput, stderr: TextOutput, now: () => number):
   return {
     event: async (event) => {
       if (event.type === "order") stdout.write(`${noteLine(event)}\n`);
+      if (event.type === "item") {
+        stdout.write(`${actionLine(event)}\n`);
+        await stdout.room();
+      }
       for (const line of lines.of(event, now())) stderr.write(`${line}\n`);
       await stderr.room();
       if (event.type !== "result") return;
@@ -89,6 +93,8 @@ function barsReport(
           break;
         case "failure":
         case "skipped":
+        case "deleted":
+        case "rot":
           for (const line of items.of(event)) bars.print(line);
           break;
         case "source":
@@ -97,12 +103,19 @@ function barsReport(
         case "parked":
         case "resumed":
         case "cancelled":
+        case "limited":
           bars.print(noteLine(event));
           break;
         case "order":
           stdout.write(`${noteLine(event)}\n`);
           break;
+        case "item":
+          bars.close();
+          await stderr.settled();
+          stdout.write(`${actionLine(event)}\n`);
+          return stdout.room();
         case "orders":
+        case "items":
           break;
         case "result":
           ended = true;

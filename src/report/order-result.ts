@@ -11,6 +11,8 @@ const MAX_LABEL_COLUMNS = 60;
 /** The report of a finished order for people, newline at its end. Harmless to print, whatever the servers sent. */
 export function resultText(result: OrderResult): string {
   const blocks = [sourceTable(result.sources), totals(result)];
+  const guarded = result.sources.filter((source) => source.guard !== undefined);
+  if (guarded.length > 0) blocks.push(guards(guarded));
   if (result.failed > 0 || result.failures.length > 0) blocks.push(failures(result));
   return `${blocks.map((lines) => lines.join("\n")).join("\n\n")}\n`;
 }
@@ -47,17 +49,43 @@ function sourceTable(sources: readonly SourceResult[]): string[] {
 function totals(result: OrderResult): string[] {
   const seconds = result.durationMs / 1000;
   const rate = seconds > 0 ? ` (${formatRate(result.bytesTransferred / seconds)})` : "";
+  const { plan, links, deleted, rotten } = result;
   const rows: [name: string, value: string][] = [
+    ...planned(plan),
     ["Files", `${formatCount(result.files)} (${formatCount(result.unchanged)} unchanged)`],
     ["Directories", formatCount(result.directories)],
     ["Size", exactBytes(result.bytes)],
     ["Transferred", `${exactBytes(result.bytesTransferred)} in ${formatDuration(result.durationMs)}${rate}`],
     ["File size", sizeStatistics(result)],
+    ...optional("Links", links),
     ["Skipped", formatCount(result.skipped)],
+    ...optional("Deleted", deleted),
+    ...optional("Rotten", rotten),
     ["Failed", formatCount(result.failed)],
   ];
   const nameColumns = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(nameColumns)}  ${value}`);
+}
+
+/** A row for what most orders have none of. */
+function optional(name: string, count: number): [name: string, value: string][] {
+  return count === 0 ? [] : [[name, formatCount(count)]];
+}
+
+function planned(plan: OrderResult["plan"]): [name: string, value: string][] {
+  return plan === undefined
+    ? []
+    : [
+        ["Would be fetched", `${countOf(plan.files, "file")}, ${formatBytes(plan.bytes)}`],
+        ["Would be deleted", countOf(plan.deletions, "file")],
+      ];
+}
+
+function guards(sources: readonly SourceResult[]): string[] {
+  return [
+    "Nothing was deleted:",
+    ...sources.map((source) => `  ${sourceLabel(source)}: ${safeText(source.guard ?? "")}`),
+  ];
 }
 
 function exactBytes(sizeBytes: number): string {

@@ -1,5 +1,5 @@
 import type { ContainedRoot } from "../disk/contained-root.ts";
-import { FileRead } from "../disk/file-read.ts";
+import type { FileRead } from "../disk/file-read.ts";
 import type { Hides } from "../disk/walk.ts";
 import { DrayError } from "../errors/dray-error.ts";
 import { type DigestKind, DigestChain, digestBytes, writeDigest } from "../wire/digest.ts";

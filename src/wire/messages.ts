@@ -12,7 +12,7 @@ export const PROTOCOL_VERSION = 1;
 /** Largest piece of a file in one DATA message. */
 export const MAX_PIECE_BYTES = 1024 * 1024;
 /** Digests in one DIGESTS message. */
-export const MAX_DIGESTS_BYTES = 4096;
+const MAX_DIGESTS_BYTES = 4096;
 export const MAX_ENTRIES_BYTES = 128 * 1024;
 export const MAX_ORDER_BYTES = 256 * 1024;
 export const MAX_EVENT_BYTES = 4 * 1024 * 1024;

@@ -9,6 +9,11 @@ export const MAX_SOURCES_PER_ORDER = 256;
 /** Failures that are sent as events and listed in the result, and skipped items that are sent; more are counted. */
 export const MAX_LISTED_FAILURES = 1000;
 
+/** The limits of a bandwidth limit. The smallest still moves each of 256 workers' connections twice a minute. */
+export const MIN_BYTES_PER_SECOND = 16 * 1024;
+export const MAX_BYTES_PER_SECOND = 2 ** 40;
+const bytesPerSecondSchema = z.int().min(MIN_BYTES_PER_SECOND).max(MAX_BYTES_PER_SECOND);
+
 export const orderSourceSchema = z.strictObject({
   /** A name or an address: it becomes part of a directory's name, so it holds nothing else. */
   host: z
@@ -43,6 +48,26 @@ export const orderRequestSchema = z.strictObject({
     .min(1_000)
     .max(366 * 86_400_000)
     .optional(),
+  /** What each source of the order may send at most; absent for no limit but the mirror's own. */
+  bytesPerSecond: bytesPerSecondSchema.optional(),
+  /** Compares files that are there with the digests of the source's, not by size and time. */
+  checksum: z.literal(true).optional(),
+  /** Reads what the mirror has, compares it with what it fetched, and fetches again what is not so any more. */
+  verify: z.literal(true).optional(),
+  /** Symbolic links: left out, or made here as well where they stay inside; absent means "skip". */
+  links: z.enum(["skip", "copy"]).optional(),
+  /** Moves into the trash what the source no longer has, unless that is more than this. */
+  delete: z
+    .strictObject({
+      maxFiles: z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+      /** Of the files that the mirror had from the source. */
+      maxPercent: z.int().min(0).max(100),
+    })
+    .optional(),
+  /** Finds out what would be done, and does nothing of it. */
+  dryRun: z.literal(true).optional(),
+  /** Keeps what was done to each file, to be asked for with "items". */
+  itemize: z.literal(true).optional(),
 });
 export type OrderRequest = z.infer<typeof orderRequestSchema>;
 
@@ -58,6 +83,24 @@ export const orderCommandSchema = z.discriminatedUnion("do", [
   z.strictObject({ do: z.literal("cancel"), orderId: orderIdSchema }),
   /** Tries again what failed for good in the last run; answered like "give". */
   z.strictObject({ do: z.literal("retry"), orderId: orderIdSchema }),
+  /**
+   * Limits what each source of an order may send, for this run and all later ones; without an order,
+   * what all sources together may send, until the mirror ends. null lifts the limit.
+   */
+  z.strictObject({
+    do: z.literal("limit"),
+    orderId: orderIdSchema.optional(),
+    bytesPerSecond: bytesPerSecondSchema.nullable(),
+  }),
+  /**
+   * Of an order that was itemized or a dry run and has ended: an "item" event for each file that something
+   * was done to, then "items". As many as the mirror likes to send at once, behind `after`.
+   */
+  z.strictObject({
+    do: z.literal("items"),
+    orderId: orderIdSchema,
+    after: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
+  }),
 ]);
 export type OrderCommand = z.infer<typeof orderCommandSchema>;
 
@@ -74,7 +117,11 @@ const sourceResultSchema = z.object({
   status: sourceStatusSchema,
   files: z.int(),
   bytes: z.int(),
+  /** Files and links that were moved into the trash. */
+  deleted: z.int(),
   error: z.string().optional(),
+  /** Why nothing was deleted though something would have been. */
+  guard: z.string().optional(),
 });
 export type SourceResult = z.infer<typeof sourceResultSchema>;
 
@@ -102,8 +149,13 @@ export const orderResultSchema = z.object({
   /** File bytes that crossed the network. */
   bytesTransferred: z.int(),
   unchanged: z.int(),
+  /** Symbolic links that are now on the mirror. */
+  links: z.int(),
   /** Symbolic links and special files that were left out, as configured. */
   skipped: z.int(),
+  deleted: z.int(),
+  /** Files that were not as they had been fetched, and are again. */
+  rotten: z.int(),
   failed: z.int(),
   sizeMean: z.number(),
   sizeVariance: z.number(),
@@ -111,6 +163,8 @@ export const orderResultSchema = z.object({
   durationMs: z.number(),
   sources: z.array(sourceResultSchema),
   failures: z.array(failureSchema),
+  /** Of a dry run: what would be fetched and deleted. */
+  plan: z.object({ files: z.int(), bytes: z.int(), deletions: z.int() }).optional(),
 });
 export type OrderResult = z.infer<typeof orderResultSchema>;
 
@@ -124,11 +178,23 @@ const orderSummarySchema = z.object({
   /** When it runs next, if it is repeated. */
   dueMs: z.int().optional(),
   everyMs: z.int().optional(),
+  bytesPerSecond: z.int().optional(),
   sources: z.array(z.object(sourceKey)),
   /** Of the last run that ended. */
   last: z.object({ files: z.int(), bytes: z.int(), failed: z.int() }).optional(),
 });
 export type OrderSummary = z.infer<typeof orderSummarySchema>;
+
+export const orderItemSchema = z.object({
+  type: z.literal("item"),
+  orderId: z.string(),
+  ...sourceKey,
+  action: z.enum(["fetch", "link", "delete"]),
+  kind: z.enum(["file", "symlink"]),
+  sizeBytes: z.int(),
+  reason: z.string(),
+});
+export type OrderItem = z.infer<typeof orderItemSchema>;
 
 export const orderEventSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("accepted"), orderId: z.string() }),
@@ -141,6 +207,10 @@ export const orderEventSchema = z.discriminatedUnion("type", [
   }),
   failureSchema.extend({ type: z.literal("failure"), orderId: z.string() }),
   z.object({ type: z.literal("skipped"), orderId: z.string(), ...sourceKey, reason: z.string() }),
+  /** It is in the trash now. */
+  z.object({ type: z.literal("deleted"), orderId: z.string(), ...sourceKey }),
+  /** A file was not as it had been fetched, and is now, or would be. */
+  z.object({ type: z.literal("rot"), orderId: z.string(), ...sourceKey, message: z.string() }),
   z.object({ type: z.literal("source"), orderId: z.string(), ...sourceResultSchema.shape }),
   /** The mirror's disk is full: the order goes on by itself when there is room. */
   z.object({ type: z.literal("parked"), orderId: z.string(), code: z.string(), message: z.string() }),
@@ -149,8 +219,23 @@ export const orderEventSchema = z.discriminatedUnion("type", [
   orderSummarySchema,
   z.object({ type: z.literal("orders"), count: z.int() }),
   z.object({ type: z.literal("cancelled"), orderId: z.string() }),
+  /** The limit that holds from now on, if any, of each of an order's sources or of all together. */
+  z.object({
+    type: z.literal("limited"),
+    orderId: z.string().optional(),
+    bytesPerSecond: z.int().optional(),
+  }),
+  orderItemSchema,
+  /** `next` is the `after` of what is left. */
+  z.object({ type: z.literal("items"), count: z.int(), next: z.int().optional() }),
 ]);
 export type OrderEvent = z.infer<typeof orderEventSchema>;
 
 /** Events that end an answer. */
-export const LAST_EVENTS: readonly OrderEvent["type"][] = ["result", "orders", "cancelled"];
+export const LAST_EVENTS: readonly OrderEvent["type"][] = [
+  "result",
+  "orders",
+  "cancelled",
+  "limited",
+  "items",
+];

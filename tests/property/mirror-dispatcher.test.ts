@@ -2,7 +2,7 @@ import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { DrayError } from "../../src/errors/dray-error.ts";
 import { Dispatcher } from "../../src/mirror/dispatcher.ts";
-import type { Job, JobDone, Outcome } from "../../src/mirror/job.ts";
+import type { Job, JobDone, JobItem, Outcome } from "../../src/mirror/job.ts";
 import { ITEM_STATE } from "../../src/mirror/journal-schema.ts";
 import { Journal, type JournaledOrder, type ListedItem } from "../../src/mirror/journal.ts";
 import { OrderRun } from "../../src/mirror/order-run.ts";
@@ -54,10 +54,13 @@ class Bench {
     const order = this.#journal.orders()[0]!;
     const dispatcher = new Dispatcher(
       this.#journal,
-      { workers: WORKERS, queueSize: 64, agent: "test" },
+      { workers: WORKERS, queueSize: 64, agent: "test", mirrorDirectory: folder.path },
       {
         run: (job) => {
           if (this.#dispatcher === dispatcher) this.#running.push(job);
+        },
+        tell: () => {
+          throw new Error("nothing is limited");
         },
         sourceEnded: (_, source) => {
           if (this.#dispatcher !== dispatcher) return;
@@ -121,7 +124,7 @@ class Bench {
     this.#journal.close();
   }
 
-  #outcome(kind: "file" | "directory", path: string, sizeBytes: number): Outcome {
+  #outcome(kind: JobItem["kind"], path: string, sizeBytes: number): Outcome {
     if (kind === "directory") return { kind: "directory" };
     if (this.published.has(path)) return { kind: "unchanged", sizeBytes };
     const fate = this.#fates.get(path);
@@ -131,7 +134,7 @@ class Bench {
       return { kind: "returned" };
     }
     this.#fetch(path);
-    return { kind: "fetched", sizeBytes };
+    return { kind: "fetched", sizeBytes, reason: "new" };
   }
 
   #fetch(path: string): void {
@@ -204,6 +207,7 @@ test("an order counts every item once, whatever its lanes do and whenever it is 
               sizeBytes: isDirectory ? 0 : sizeBytes,
               mtimeUs: 1,
               mode: 0o644,
+              target: "",
               state,
               failure: state === ITEM_STATE.skipped ? { code: "refused", message: "a link" } : undefined,
             })),

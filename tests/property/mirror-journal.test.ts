@@ -13,6 +13,8 @@ import { ramFolder } from "../support/ram-folder.ts";
 import { runs } from "./runs.ts";
 
 const NOT_THERE: readonly number[] = [ITEM_STATE.failed, ITEM_STATE.refused];
+const LEFT_OUT: readonly number[] = [ITEM_STATE.skipped, ITEM_STATE.refused];
+const DONE_TO: readonly number[] = [ITEM_STATE.done, ITEM_STATE.planned, ITEM_STATE.pruned];
 const ORDERS = ["a", "b"] as const;
 const POSITIONS = [0, 1] as const;
 
@@ -31,6 +33,8 @@ class Model {
   readonly completeLists = new Map<string, number>();
   /** Ids that were given, also those of items that are gone. */
   readonly ids: number[] = [];
+  /** Ids of items whose paths can be looked up. */
+  readonly pruning = new Set<number>();
 
   at({ orderId, position }: Place): ModelItem[] {
     return this.items.filter((item) => item.orderId === orderId && item.position === position);
@@ -59,11 +63,12 @@ const failure = fc.option(
   { nil: undefined },
 );
 const listedItem: fc.Arbitrary<ListedItem> = fc.record({
-  kind: fc.constantFrom("file", "directory"),
+  kind: fc.constantFrom("file", "directory", "symlink"),
   path: fc.string({ unit: "binary", minLength: 1 }).filter((path) => path.isWellFormed()),
   sizeBytes: fc.maxSafeNat(),
   mtimeUs: fc.maxSafeInteger(),
   mode: fc.integer({ min: 0, max: 0o7777 }),
+  target: fc.string({ unit: "binary" }).filter((target) => target.isWellFormed()),
   state,
   failure,
 } as const);
@@ -85,13 +90,19 @@ const order: fc.Arbitrary<JournaledOrder> = fc.record({
   result: fc.constant(undefined),
 } as const);
 
-const settlement = fc.record({ pick: fc.nat(), state, attempts: fc.nat(100), failure });
+const note = fc.option(fc.constantFrom("new", "changed", "rotten"), { nil: undefined });
+const settlement = fc.record({ pick: fc.nat(), state, attempts: fc.nat(100), failure, note });
 
 const step = fc.oneof(
   fc.record({ do: fc.constant("save" as const), order }),
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constant("add" as const), place, items: fc.array(listedItem) }),
+    arbitrary: fc.record({
+      do: fc.constant("add" as const),
+      place,
+      items: fc.array(listedItem),
+      isPruning: fc.boolean(),
+    }),
   },
   fc.record({ do: fc.constant("complete" as const), place, size: fc.nat() }),
   {
@@ -121,7 +132,7 @@ function apply(journal: Journal, model: Model, one: Exclude<Step, { do: "reopen"
       model.orders.set(one.order.id, structuredClone(one.order));
       break;
     case "add":
-      add(journal, model, one.place, one.items);
+      add(journal, model, one.place, one.items, one.isPruning);
       break;
     case "complete":
       journal.markListComplete(one.place.orderId, one.place.position, one.size);
@@ -141,7 +152,8 @@ function apply(journal: Journal, model: Model, one: Exclude<Step, { do: "reopen"
       model.change(one.place, [ITEM_STATE.failed], asNew);
       // What is left of an ended order is its list from now on.
       const key = JSON.stringify(one.place);
-      if (model.completeLists.has(key)) model.completeLists.set(key, model.at(one.place).length);
+      const listed = model.at(one.place).filter(({ state }) => state !== ITEM_STATE.pruned);
+      if (model.completeLists.has(key)) model.completeLists.set(key, listed.length);
       journal.retryFailed(one.place.orderId, one.place.position);
       break;
     }
@@ -174,9 +186,15 @@ function apply(journal: Journal, model: Model, one: Exclude<Step, { do: "reopen"
   }
 }
 
-function add(journal: Journal, model: Model, to: Place, items: readonly ListedItem[]): void {
+function add(
+  journal: Journal,
+  model: Model,
+  to: Place,
+  items: readonly ListedItem[],
+  isPruning: boolean,
+): void {
   const known = new Set(model.at(to).map(({ id }) => id));
-  journal.addItems(to.orderId, to.position, items);
+  journal.addItems(to.orderId, to.position, items, isPruning);
   // Only the journal knows the ids; they tell the order in which items were listed.
   const ids = [...journal.items(to.orderId, to.position)].map(({ id }) => id).filter((id) => !known.has(id));
   expect(ids).toHaveLength(items.length);
@@ -184,6 +202,7 @@ function add(journal: Journal, model: Model, to: Place, items: readonly ListedIt
   for (const [index, { failure, ...item }] of items.entries()) {
     const { code, message } = failure ?? { code: undefined, message: undefined };
     model.items.push({ ...to, ...item, id: ids[index]!, attempts: 0, code, message });
+    if (isPruning) model.pruning.add(ids[index]!);
     model.ids.push(ids[index]!);
   }
 }
@@ -198,6 +217,7 @@ function settle(
     state: Settlement["state"];
     attempts: number;
     failure: Settlement["failure"];
+    note: string | undefined;
   }[],
   receivedBytes: number,
 ): void {
@@ -205,11 +225,17 @@ function settle(
   const own = model.items.filter((item) => item.orderId === orderId).map(({ id }) => id);
   const ids = [...new Set([...own, ...gone])];
   const settlements =
-    ids.length === 0 ? [] : settled.map(({ pick, ...rest }) => ({ id: ids[pick % ids.length]!, ...rest }));
+    ids.length === 0
+      ? []
+      : settled.map(({ pick, note, ...rest }) => ({
+          id: ids[pick % ids.length]!,
+          ...rest,
+          ...(note === undefined ? {} : { note }),
+        }));
   journal.settle(orderId, settlements, receivedBytes);
-  for (const { id, state, attempts, failure } of settlements) {
+  for (const { id, state, attempts, failure, note } of settlements) {
     const item = model.items.find((item) => item.id === id);
-    const { code, message } = failure ?? { code: undefined, message: undefined };
+    const { code, message } = failure ?? { code: undefined, message: note };
     if (item !== undefined) Object.assign(item, { state, attempts, code, message });
   }
   const order = model.orders.get(orderId);
@@ -222,6 +248,13 @@ function check(journal: Journal, model: Model): void {
   );
   expect(journal.orders()).toEqual(orders);
   for (const orderId of ORDERS) {
+    const toTell = model.items
+      .filter((item) => item.orderId === orderId && DONE_TO.includes(item.state))
+      .map(({ orderId: _orderId, ...item }) => item)
+      .sort((a, b) => a.id - b.id);
+    const afterId = toTell[0]?.id ?? 0;
+    expect(journal.toTell(orderId, 0, 1000)).toEqual(toTell);
+    expect(journal.toTell(orderId, afterId, 2)).toEqual(toTell.slice(1, 3));
     for (const position of POSITIONS) {
       const items = model
         .at({ orderId, position })
@@ -234,8 +267,12 @@ function check(journal: Journal, model: Model): void {
       expect(journal.hasRefused(orderId, position)).toBe(
         items.some(({ state }) => state === ITEM_STATE.refused),
       );
-      expect(journal.isWhole(orderId, position, items.length)).toBe(true);
-      expect(journal.isWhole(orderId, position, items.length + 1)).toBe(false);
+      // What was found in the mirror and is not in the list does not count as listed.
+      const listed = items.filter(({ state }) => state !== ITEM_STATE.pruned);
+      const ways = new Set(listed.map(({ id }) => model.pruning.has(id)));
+      expect(journal.isWhole(orderId, position, listed.length)).toBe(ways.size <= 1);
+      expect(journal.isWhole(orderId, position, listed.length + 1)).toBe(false);
+      checkLookUp(journal, model, { orderId, position }, items);
       const waiting = items.filter(({ state }) => state === ITEM_STATE.waiting);
       expect(journal.toDo(orderId, position, 0, 1000)).toEqual(waiting);
       const afterId = waiting[1]?.id ?? 0;
@@ -245,6 +282,22 @@ function check(journal: Journal, model: Model): void {
       expect(journal.listSize(orderId, position)).toBe(
         model.completeLists.get(JSON.stringify({ orderId, position })),
       );
+    }
+  }
+}
+
+/** Whether paths are found by which it is decided what to delete. */
+function checkLookUp(journal: Journal, model: Model, to: Place, items: readonly JournaledItem[]): void {
+  for (const { path } of items.slice(0, 5)) {
+    for (const isDirectory of [true, false]) {
+      const isListed = items.some(
+        (item) =>
+          item.path === path &&
+          model.pruning.has(item.id) &&
+          item.state !== ITEM_STATE.pruned &&
+          ((item.kind === "directory") === isDirectory || LEFT_OUT.includes(item.state)),
+      );
+      expect(journal.isListed(to.orderId, to.position, path, isDirectory)).toBe(isListed);
     }
   }
 }

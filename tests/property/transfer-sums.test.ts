@@ -74,13 +74,13 @@ test("a server's sums are those of the file's pieces, whatever its size", async 
       { path: "file", pieceBytes, digest: "xxh3" },
       { head: () => {}, digest: () => {} },
     );
-    expect(await asked.catch((error: DrayError) => error.code)).toBe("usage");
+    expect(await asked.catch((error: unknown) => error instanceof DrayError && error.code)).toBe("usage");
   }
   const missing = client.sums(
     { path: "../file", pieceBytes: 4096, digest: "xxh3" },
     { head: () => {}, digest: () => {} },
   );
-  expect(await missing.catch((error: DrayError) => error.code)).toBe("name");
+  expect(await missing.catch((error: unknown) => error instanceof DrayError && error.code)).toBe("name");
   client.close();
   await server.stop();
   root.close();

@@ -27,6 +27,8 @@ export interface FetchAsked extends Answered {
   path: string;
   delayMs: number;
   offset: number;
+  /** How much is wanted from there on; it may reach beyond the end. */
+  length: number;
 }
 
 /** What an answer to a FETCH has to repeat. */
@@ -110,13 +112,13 @@ export class ScriptedConnection {
     this.send(list.last);
   }
 
-  /** A file, from where it is asked for on, as an honest server sends it. */
+  /** What is asked for of a file, as an honest server sends it. */
   sendFile(
-    { id, digest, offset: asked }: Pick<FetchAsked, "id" | "digest" | "offset">,
+    { id, digest, offset: asked, length }: Pick<FetchAsked, "id" | "digest" | "offset" | "length">,
     bytes: Uint8Array,
   ): void {
     const offset = Math.min(asked, bytes.length);
-    const rest = bytes.subarray(offset);
+    const rest = bytes.subarray(offset, Math.min(offset + length, bytes.length));
     const pieces = piecesOf(rest, this.#source.script.pieceBytes ?? 256 * 1024);
     this.send(fileFrame(id, { size: bytes.length, offset, length: rest.length }));
     this.finishFile({ id, digest }, pieces, 0);
@@ -250,6 +252,7 @@ export class ScriptedSource implements Disposable {
       const asked: FetchAsked = {
         id,
         offset: Number(payload.readBigUInt64LE(0)),
+        length: Number(payload.readBigUInt64LE(8)),
         delayMs: payload.readUInt32LE(16),
         digest: payload.readUInt8(20) === 2 ? "sha256" : "xxh3",
         path: payload.toString("utf8", 23),

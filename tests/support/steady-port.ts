@@ -1,5 +1,4 @@
-import { once } from "node:events";
-import { createServer } from "node:net";
+import { isFree } from "./free-port.ts";
 
 /** Below what systems hand out by themselves: nobody takes such a port while its server is being restarted. */
 const FIRST_PORT = 20_000;
@@ -15,16 +14,4 @@ export async function steadyPort(): Promise<number> {
     given.add(port);
     return port;
   }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer().listen(port, "127.0.0.1");
-  try {
-    await once(server, "listening");
-  } catch {
-    return false;
-  }
-  server.close();
-  await once(server, "close");
-  return true;
 }

@@ -36,6 +36,8 @@ export interface WireEntry {
   size?: number;
   mtimeUs?: number;
   mode?: number;
+  /** Where a symbolic link leads. */
+  target?: string | Uint8Array;
 }
 
 /** @param claimedBytes the length in the header, if it is to be a lie */
@@ -151,8 +153,9 @@ export function piecesOf(bytes: Uint8Array, pieceBytes: number): Uint8Array[] {
   return pieces;
 }
 
-function entry({ kind = "file", path, size = 0, mtimeUs = 0, mode = 0o644 }: WireEntry): Buffer {
-  return Buffer.concat([Buffer.of(KIND[kind]), u16(mode), i64(size), i64(mtimeUs), text(path)]);
+function entry(item: WireEntry): Buffer {
+  const { kind = "file", path, size = 0, mtimeUs = 0, mode = 0o644, target = "" } = item;
+  return Buffer.concat([Buffer.of(KIND[kind]), u16(mode), i64(size), i64(mtimeUs), text(path), text(target)]);
 }
 
 function text(value: string | Uint8Array): Buffer {

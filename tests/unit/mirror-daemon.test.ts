@@ -43,6 +43,7 @@ async function start(changes: Partial<MirrorSettings> = {}): Promise<MirrorDaemo
     verifyWritten: false,
     digest: "xxh3",
     exportPort: undefined,
+    keepTrashMs: 86_400_000,
     agent: "test/1",
     ...changes,
   };

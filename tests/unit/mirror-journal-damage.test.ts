@@ -1,6 +1,8 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { asDrayError } from "../../src/errors/dray-error.ts";
+import type { FileRecord } from "../../src/mirror/file-records.ts";
+import type { FetchedVersion } from "../../src/mirror/job.ts";
 import { ITEM_STATE } from "../../src/mirror/journal-schema.ts";
 import {
   Journal,
@@ -21,11 +23,17 @@ afterAll(() => folder[Symbol.dispose]());
 
 const ORDERS = ["10f0a3c1", "22b6d3f0"];
 const POSITIONS = [0, 1];
+const DIRECTORY = "10.0.0.1_9000";
+/** Of the second source, what it does not have is deleted. */
+function isPruning(position: number): boolean {
+  return position === 1;
+}
 
 /** All that a mirror reads from a journal. */
 interface Content {
   orders: JournaledOrder[];
   sources: { listSize: number | undefined; items: JournaledItem[] | "damaged" }[];
+  files: FileRecord[];
 }
 
 interface Files {
@@ -48,7 +56,13 @@ function contentOf(journal: Journal): Content {
     })),
   );
   const orders = journal.orders().map((order) => ({ ...order, bytesTransferred: 0 }));
-  return { orders, sources };
+  return { orders, sources, files: filesOf(journal) };
+}
+
+/** What is known of files, and how they came. What is damaged of that is not believed. */
+function filesOf(journal: Journal): FileRecord[] {
+  const paths = [...new Set(ORDERS.flatMap((_, index) => pathsOf(index)))];
+  return paths.flatMap((path) => journal.files.get(DIRECTORY, path) ?? []);
 }
 
 /** Damage that is noticed is as good as none: the source is listed anew. */
@@ -77,7 +91,7 @@ function write(isEnded: boolean): Files {
     const order = orderOf(id, index);
     step(() => journal.saveOrder(order));
     for (const position of POSITIONS) {
-      step(() => journal.addItems(id, position, listed(120, `${index} ${position}`)));
+      step(() => journal.addItems(id, position, listed(120, `${index} ${position}`), isPruning(position)));
       if (position === 0) step(() => journal.markListComplete(id, position, 120));
       const items = journal.toDo(id, position, 0, 60);
       step(() =>
@@ -90,6 +104,8 @@ function write(isEnded: boolean): Files {
             failure: at % 4 < 2 ? undefined : { code: "closed", message: "the connection ended too early" },
           })),
           12_345,
+          DIRECTORY,
+          items.map((item) => ({ path: item.path, version: versionOf(item) })),
         ),
       );
     }
@@ -140,7 +156,10 @@ function resultOf(orderId: string): JournaledOrder["result"] {
     bytes: 700,
     bytesTransferred: 700,
     unchanged: 0,
+    links: 0,
     skipped: 0,
+    deleted: 0,
+    rotten: 0,
     failed: 0,
   };
   const sizes = { sizeMean: 100, sizeVariance: 0, sizeStddev: 0 };
@@ -149,14 +168,23 @@ function resultOf(orderId: string): JournaledOrder["result"] {
 
 function listed(count: number, tag: string): ListedItem[] {
   return Array.from({ length: count }, (_, index) => ({
-    kind: index % 10 === 0 ? "directory" : "file",
+    kind: index % 10 === 0 ? "directory" : index % 10 === 1 ? "symlink" : "file",
     path: `docs/${tag}/${"sub/".repeat(index % 3)}file-${index}.bin`,
     sizeBytes: index * 1000,
     mtimeUs: 1_600_000_000_000_000 + index,
     mode: 0o644,
+    target: index % 10 === 1 ? `../file-${index}` : "",
     state: index % 20 === 0 ? ITEM_STATE.skipped : ITEM_STATE.waiting,
     failure: index % 20 === 0 ? { code: "refused", message: "a symbolic link" } : undefined,
   }));
+}
+
+function pathsOf(index: number): string[] {
+  return POSITIONS.flatMap((position) => listed(60, `${index} ${position}`).map(({ path }) => path));
+}
+
+function versionOf({ sizeBytes, mtimeUs, mode }: JournaledItem): FetchedVersion {
+  return { sizeBytes, mtimeUs, mode, digest: "xxh3", pieceBytes: 262_144, chain: "0123456789abcdef" };
 }
 
 let mirrors = 0;
@@ -218,6 +246,12 @@ function goOn(journal: Journal): void {
       if (itemsOf(journal, id, position) === "damaged") journal.clearSource(id, position);
       journal.startPass(id, position);
       const items = journal.toDo(id, position, 0, 1000);
+      const known = [...journal.items(id, position)].filter(({ path }) => !path.includes("pruned"));
+      // What the list holds is never taken for what the source does not have.
+      const isFound = ({ path, kind }: JournaledItem): boolean =>
+        journal.isListed(id, position, path, kind === "directory");
+      if (isPruning(position)) expect(known.filter((item) => !isFound(item))).toEqual([]);
+      journal.addItems(id, position, [{ ...listed(2, "pruned")[1]!, state: ITEM_STATE.pruned }], true);
       const settled = items.map((item) => ({
         id: item.id,
         state: ITEM_STATE.done,
@@ -243,6 +277,7 @@ function isOneOf(history: readonly Content[]): (content: Content) => boolean {
     history.some(
       (known) =>
         Bun.deepEquals(content.orders, known.orders) &&
+        content.files.every((file) => known.files.some((one) => Bun.deepEquals(file, one))) &&
         content.sources.every(
           (source, index) =>
             source.items === "damaged" ||

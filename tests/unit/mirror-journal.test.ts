@@ -42,6 +42,7 @@ function file(path: string, sizeBytes = 10): ListedItem {
     sizeBytes,
     mtimeUs: 1,
     mode: 0o644,
+    target: "",
     state: ITEM_STATE.waiting,
     failure: undefined,
   };
@@ -171,7 +172,10 @@ describe("damage that leaves the tables valid is noticed in", () => {
   test.each([
     "path = 'file-7'",
     "path = '../../etc/passwd'",
-    "isDirectory = 1",
+    "kind = 1",
+    "kind = 7",
+    "target = '/etc'",
+    "isPruning = 1",
     "sizeBytes = sizeBytes + 65536",
     "mtimeUs = mtimeUs + 1",
     "mode = 493",

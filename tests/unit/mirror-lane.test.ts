@@ -79,6 +79,7 @@ const file = (path: string): JobItem => ({
   sizeBytes: contentsOf(path).length,
   mtimeUs: 0,
   mode: 0o644,
+  target: "",
 });
 
 function jobFor(server: FakeServer, items: JobItem[], jobId = 1): Job {
@@ -90,6 +91,8 @@ function jobFor(server: FakeServer, items: JobItem[], jobId = 1): Job {
     delayMs: 0,
     sourceDirectory: "src_1",
     items,
+    mode: { checksum: false, verify: false, dryRun: false, prunes: false },
+    isMetered: false,
   };
 }
 

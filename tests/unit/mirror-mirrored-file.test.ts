@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { ContainedRoot } from "../../src/disk/contained-root.ts";
 import { factsAt } from "../../src/disk/file-facts.ts";
-import type { JobItem, LaneSettings } from "../../src/mirror/job.ts";
-import { MirroredFile, isUnchanged } from "../../src/mirror/mirrored-file.ts";
+import type { DistrustedSpan, FetchReason, JobItem, LaneSettings } from "../../src/mirror/job.ts";
+import { factsHere, reasonToFetch } from "../../src/mirror/local-copy.ts";
+import { MirroredFile } from "../../src/mirror/mirrored-file.ts";
 import { FetchReply } from "../../src/transfer/fetch-reply.ts";
 import { TO_END, decodeMessage } from "../../src/wire/messages.ts";
 import { codeOf } from "../property/error-code.ts";
@@ -96,13 +97,57 @@ describe("a file on its way into the mirror", () => {
     }
   });
 
-  test("is not taken in parts", () => {
+  test.each([true, false])(
+    "comes in parts, each where the last one ended, and is visible after the last one (read back: %p)",
+    (verifyWritten) => {
+      const bytes = Buffer.from("0123456789");
+      const file = new MirroredFile(root, ["h_1", "file"], settings({ verifyWritten }), () => {});
+      const head = { sizeBytes: 10, mtimeUs: 0, mode: 0, offset: 0, lengthBytes: 4 };
+      expect(codeOf(() => file.head({ ...head, offset: 4 }))).toBe("protocol");
+      for (const [offset, lengthBytes] of [
+        [0, 4],
+        [4, 1],
+        [5, 5],
+      ] as const) {
+        expect(file.isComplete).toBe(false);
+        expect(fs.existsSync(folder.join("h_1/file"))).toBe(false);
+        expect(file.writtenBytes).toBe(offset);
+        file.head({ ...head, offset, lengthBytes });
+        file.piece(bytes.subarray(offset, offset + lengthBytes));
+        file.complete(new Uint8Array(8), lengthBytes);
+      }
+      expect(file.isComplete).toBe(true);
+      expect(fs.readFileSync(folder.join("h_1/file"), "utf8")).toBe("0123456789");
+    },
+  );
+
+  test("in parts never mixes two versions", () => {
     const file = new MirroredFile(root, ["h_1", "file"], settings(), () => {});
     const head = { sizeBytes: 10, mtimeUs: 0, mode: 0, offset: 0, lengthBytes: 5 };
+    file.head(head);
+    file.piece(Buffer.from("01234"));
+    file.complete(new Uint8Array(8), 5);
+    const next = { ...head, offset: 5 };
     expect(codeOf(() => file.head(head))).toBe("protocol");
-    expect(codeOf(() => file.head({ ...head, offset: 5 }))).toBe("protocol");
+    expect(codeOf(() => file.head({ ...next, mtimeUs: 1 }))).toBe("changed");
+    expect(codeOf(() => file.head({ ...next, sizeBytes: 11 }))).toBe("changed");
     file.abandon();
-    expect(all()).toEqual([]);
+    expect(all()).toEqual(["h_1"]);
+  });
+
+  test("begins anew when it is broken off and is to be read back", () => {
+    const file = new MirroredFile(root, ["h_1", "file"], settings({ verifyWritten: true }), () => {});
+    const head = { sizeBytes: 10, mtimeUs: 0, mode: 0, offset: 0, lengthBytes: 10 };
+    file.head(head);
+    file.piece(Buffer.from("01234"));
+    file.brokenOff();
+    expect(file.writtenBytes).toBe(0);
+    for (const offset of [0, 5]) {
+      file.head({ ...head, offset, lengthBytes: 5 });
+      file.piece(Buffer.from("abcdefghij").subarray(offset, offset + 5));
+      file.complete(new Uint8Array(8), 5);
+    }
+    expect(fs.readFileSync(folder.join("h_1/file"), "utf8")).toBe("abcdefghij");
   });
 
   test("does not go through a link or a file that is in its way", () => {
@@ -137,8 +182,17 @@ describe("a file on its way into the mirror", () => {
 
 describe("a file that is already there", () => {
   const MTIME_US = 1_600_000_000_000_010;
-  const item: JobItem = { kind: "file", path: "docs/a", sizeBytes: 3, mtimeUs: MTIME_US, mode: 0o644 };
+  const item: JobItem = {
+    kind: "file",
+    path: "docs/a",
+    sizeBytes: 3,
+    mtimeUs: MTIME_US,
+    mode: 0o644,
+    target: "",
+  };
   const place = ["h_1", "docs", "a"];
+  const reasonFor = (components: string[], wanted: JobItem, span?: DistrustedSpan): FetchReason | undefined =>
+    reasonToFetch(factsHere(root, components), wanted, span);
 
   beforeEach(() => {
     fs.mkdirSync(folder.join("h_1/docs"), { recursive: true });
@@ -155,29 +209,29 @@ describe("a file that is already there", () => {
     ["is older", { mtimeUs: MTIME_US - 1_000_000 }, false],
     ["has become executable", { mode: 0o744 }, false],
   ] as [string, Partial<JobItem>, boolean][])("and %s", (_, changes, isSame) => {
-    expect(isUnchanged(root, place, { ...item, ...changes }, undefined)).toBe(isSame);
+    expect(reasonFor(place, { ...item, ...changes })).toBe(isSame ? undefined : "changed");
   });
 
   test("is not trusted when its writes may have been lost in a crash", () => {
     const ctimeMs = fs.statSync(folder.join("h_1/docs/a")).ctimeMs;
-    const around = (fromMs: number, untilMs: number) => isUnchanged(root, place, item, { fromMs, untilMs });
-    expect(around(0, ctimeMs + 1000)).toBe(false);
-    expect(around(ctimeMs - 1, ctimeMs + 1)).toBe(false);
-    expect(around(ctimeMs, ctimeMs)).toBe(false);
-    expect(around(0, ctimeMs - 1)).toBe(true);
-    expect(around(ctimeMs + 1, ctimeMs + 1000)).toBe(true);
+    const around = (fromMs: number, untilMs: number) => reasonFor(place, item, { fromMs, untilMs });
+    expect(around(0, ctimeMs + 1000)).toBe("changed");
+    expect(around(ctimeMs - 1, ctimeMs + 1)).toBe("changed");
+    expect(around(ctimeMs, ctimeMs)).toBe("changed");
+    expect(around(0, ctimeMs - 1)).toBeUndefined();
+    expect(around(ctimeMs + 1, ctimeMs + 1000)).toBeUndefined();
   });
 
   test("but under another kind of thing, or not at all, has to be fetched", () => {
-    expect(isUnchanged(root, ["h_1", "docs", "missing"], item, undefined)).toBe(false);
-    expect(isUnchanged(root, ["h_2", "docs", "a"], item, undefined)).toBe(false);
-    expect(isUnchanged(root, ["h_1", "docs"], item, undefined)).toBe(false);
+    expect(reasonFor(["h_1", "docs", "missing"], item)).toBe("new");
+    expect(reasonFor(["h_2", "docs", "a"], item)).toBe("new");
+    expect(reasonFor(["h_1", "docs"], item)).toBe("new");
     fs.symlinkSync("a", folder.join("h_1/docs/link"));
-    expect(isUnchanged(root, ["h_1", "docs", "link"], item, undefined)).toBe(false);
+    expect(reasonFor(["h_1", "docs", "link"], item)).toBe("changed");
   });
 
   test("behind a link is an error, not a file of ours", () => {
     fs.symlinkSync("docs", folder.join("h_1/link"));
-    expect(codeOf(() => isUnchanged(root, ["h_1", "link", "a"], item, undefined))).toBe("refused");
+    expect(codeOf(() => reasonFor(["h_1", "link", "a"], item))).toBe("refused");
   });
 });

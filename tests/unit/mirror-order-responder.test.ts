@@ -25,7 +25,8 @@ const progress = (durationMs: number): OrderEvent => ({
 });
 const RESULT: OrderResult = {
   ...{ type: "result", orderId, files: 0, directories: 0, bytes: 0, bytesTransferred: 0 },
-  ...{ unchanged: 0, skipped: 0, failed: 0, sizeMean: 0, sizeVariance: 0, sizeStddev: 0, durationMs: 1 },
+  ...{ unchanged: 0, links: 0, skipped: 0, deleted: 0, rotten: 0, failed: 0 },
+  ...{ sizeMean: 0, sizeVariance: 0, sizeStddev: 0, durationMs: 1 },
   ...{ sources: [], failures: [] },
 };
 

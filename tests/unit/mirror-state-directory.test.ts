@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
-import { STATE_DIRECTORY, StateDirectory } from "../../src/mirror/state-directory.ts";
+import { STATE_DIRECTORY } from "../../src/disk/trash.ts";
+import { StateDirectory } from "../../src/mirror/state-directory.ts";
 import { codeOf } from "../property/error-code.ts";
 import { startProgram } from "../support/process.ts";
 import { type TempFolder, smallFileSystem, tempFolder } from "../support/temp.ts";

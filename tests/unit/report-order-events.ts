@@ -66,6 +66,7 @@ export function sourceResult(changes: Partial<SourceResult> = {}): SourceResult 
     status: "complete",
     files: 340,
     bytes: 10_000_000,
+    deleted: 0,
     ...changes,
   };
 }
@@ -83,7 +84,10 @@ export function result(changes: Partial<OrderResult> = {}): OrderResult {
     bytes: 10_000_000,
     bytesTransferred: 8_000_000,
     unchanged: 12,
+    links: 0,
     skipped: 3,
+    deleted: 0,
+    rotten: 0,
     failed: 0,
     sizeMean: 29_411.76,
     sizeVariance: 123_456_789.25,

@@ -16,6 +16,14 @@ describe("events as plain lines", () => {
 
   test("accepted", () => expect(lineOf(accepted())).toEqual(["Order 01JB2M7Q9X accepted"]));
 
+  test("a changed bandwidth limit says whose it is", () => {
+    const orderId = "0af1";
+    expect(lineOf({ type: "limited", orderId, bytesPerSecond: 512_000 })).toEqual([
+      "Each source of order 0af1: at most 500 KiB/s from now on",
+    ]);
+    expect(lineOf({ type: "limited" })).toEqual(["All sources together: no bandwidth limit any more"]);
+  });
+
   test("a failure says where, what and why", () => {
     expect(lineOf(failure())).toEqual([
       "Failed: 10.0.0.2:9000 docs/a.txt: the file changed while it was being sent (changed)",
