@@ -54,8 +54,10 @@ export function settle(
     case "failed": {
       const { code, message, mayPass } = outcome;
       const failure = { code, message };
-      const canPass = mayPass || (outcome.isObstructed === true && request.delete !== undefined);
-      if (canPass && attempts < request.attempts) {
+      // What is in the way goes between the first attempt and the second.
+      const goesAway = outcome.isObstructed === true && request.delete !== undefined;
+      const most = goesAway ? Math.max(2, request.attempts) : request.attempts;
+      if ((mayPass || goesAway) && attempts < most) {
         run.again++;
         if (outcome.isObstructed) run.obstructed++;
         return { id, state: ITEM_STATE.again, attempts, failure };
@@ -76,7 +78,7 @@ function countReason({ order, run, request }: SettlingRun, path: string, reason:
 }
 
 /** Counts again what an earlier daemon settled. */
-export function recount({ order, run }: Pick<SettlingRun, "order" | "run">, item: JournaledItem): void {
+export function recount({ order, run, request }: SettlingRun, item: JournaledItem): void {
   const { kind, state, sizeBytes } = item;
   if (state === ITEM_STATE.pruned) return order.deleted(run, item.path);
   run.listedItems++;
@@ -89,7 +91,8 @@ export function recount({ order, run }: Pick<SettlingRun, "order" | "run">, item
   if (isPlanned && kind === "file") run.plan(sizeBytes);
   const isDone = state === ITEM_STATE.done || state === ITEM_STATE.unchanged;
   if ((isDone || isPlanned) && item.message === "new") run.newcomers++;
-  if ((isDone || isPlanned) && (item.message === "rotten" || item.message === "missing")) run.rotten++;
+  const isRot = request.verify === true && ROT[item.message as FetchReason] !== undefined;
+  if ((isDone || isPlanned) && isRot) run.rotten++;
   if (!isDone) return;
   if (kind === "directory") run.directories++;
   else if (kind === "symlink") run.links++;
