@@ -259,6 +259,9 @@ export class Dispatcher {
     this.#queue.restrict(feed.id, this.#restrictionOf(feed));
     const listSize = this.#journal.listSize(orderId, position);
     if (listSize !== undefined && this.#restore(feed, listSize)) {
+      // Who else has written here since then, an earlier daemon knew.
+      feed.listedAtMs = order.startedMs;
+      feed.hadCompany = true;
       run.isListComplete = true;
       run.state = "transferring";
       this.#refill(feed);

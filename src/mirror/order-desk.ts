@@ -276,8 +276,10 @@ export class OrderDesk {
     if (order.state === "cancelled") throw new DrayError("refused", `order ${orderId} was cancelled`);
     clearTimeout(this.#dueTimers.get(orderId));
     for (const position of order.request.sources.keys()) {
-      // What the list itself refused is only found out anew by listing anew.
-      if (this.#journal.hasRefused(orderId, position)) this.#journal.clearSource(orderId, position);
+      // What the list itself refused is only found out anew by listing anew. And who deletes what a list
+      // lacks needs the whole list, of which only what failed is kept.
+      const needsList = order.request.delete !== undefined || this.#journal.hasRefused(orderId, position);
+      if (needsList) this.#journal.clearSource(orderId, position);
       else this.#journal.retryFailed(orderId, position);
     }
     this.#log.info(`order ${orderId}: trying again what failed`);
