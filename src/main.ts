@@ -15,6 +15,30 @@ const commands: Record<keyof typeof SUMMARIES, ShellCommand> = {
     summary: SUMMARIES.initiate,
     load: async () => (await import("./commands/initiate.ts")).initiateCommand,
   },
+  fileserve: {
+    summary: SUMMARIES.fileserve,
+    load: async () => (await import("./commands/fileserve.ts")).fileserveCommand,
+  },
+  fetch: {
+    summary: SUMMARIES.fetch,
+    load: async () => (await import("./commands/fetch.ts")).fetchCommand,
+  },
+  put: {
+    summary: SUMMARIES.put,
+    load: async () => (await import("./commands/put.ts")).putCommand,
+  },
+  rm: {
+    summary: SUMMARIES.rm,
+    load: async () => (await import("./commands/rm.ts")).rmCommand,
+  },
+  mv: {
+    summary: SUMMARIES.mv,
+    load: async () => (await import("./commands/mv.ts")).mvCommand,
+  },
+  ls: {
+    summary: SUMMARIES.ls,
+    load: async () => (await import("./commands/ls.ts")).lsCommand,
+  },
 };
 
 // Should everything come to rest without a result, that is a fault and no success.

@@ -4,17 +4,19 @@ import { type InitiateOptions, initiateTable } from "../options/initiate-options
 import { exitCodeOfOrder } from "../report/order-exit-code.ts";
 import { createOrderReport } from "../report/order-report.ts";
 import type { OrderCommand, OrderEvent } from "../wire/order.ts";
-import { defineDrayCommand } from "./command.ts";
+import { defineDrayCommand, type CommandIo } from "./command.ts";
+import { clientSecurity } from "./doors.ts";
 import { orderCommandOf } from "./order-command.ts";
 import { untilInterrupted } from "./shutdown.ts";
 import { AGENT } from "./version.ts";
 
 export const initiateCommand = defineDrayCommand({ table: initiateTable, run: runInitiate });
 
-async function runInitiate(options: InitiateOptions): Promise<number> {
+async function runInitiate(options: InitiateOptions, io: CommandIo): Promise<number> {
   const { json, timeoutMs } = options;
   const mirror = { host: options.mirror, port: options.port };
   const { stdout, stderr } = process;
+  const security = await clientSecurity(options, (message) => io.log.warn(message));
   const report = createOrderReport({ json, stdout, stderr, now: () => performance.now() });
   return untilInterrupted(async (signal) => {
     let shown: Promise<void> = Promise.resolve();
@@ -26,7 +28,7 @@ async function runInitiate(options: InitiateOptions): Promise<number> {
       shown = shown.then(() => report.event(event)).then(() => void unshown--);
     };
     const ask = (command: OrderCommand, event: (event: OrderEvent) => void): Promise<OrderEvent> =>
-      askMirror(mirror, command, { agent: AGENT, timeoutMs }, event, signal);
+      askMirror(mirror, command, { agent: AGENT, timeoutMs, security }, event, signal);
     try {
       const last = await ask(orderCommandOf(options), (event) => {
         if (event.type !== "result") show(event);

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
 import { quoteName, windowsProblem } from "../wire/names.ts";
+import { type FileFacts, hasFacts } from "./file-facts.ts";
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
 const DIRECTORY_FLAGS = O_RDONLY | (O_DIRECTORY ?? 0) | (O_NOFOLLOW ?? 0);
@@ -38,6 +39,7 @@ export interface ContainedDirectory extends Disposable {
 export class ContainedRoot {
   readonly #open = new Map<string, OpenDirectory>();
   readonly #root: OpenDirectory;
+  readonly #path: string;
   #newestKey = "";
   #isClosed = false;
 
@@ -46,7 +48,8 @@ export class ContainedRoot {
    * @throws DrayError or a system error when it cannot be opened
    */
   constructor(rootPath: string) {
-    this.#root = openDirectory(path.resolve(rootPath), ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0));
+    this.#path = path.resolve(rootPath);
+    this.#root = openDirectory(this.#path, ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0));
   }
 
   /**
@@ -60,6 +63,24 @@ export class ContainedRoot {
     const directory = this.#find(components, create);
     directory.holders++;
     return directory;
+  }
+
+  /**
+   * A quick look whether `name` (components joined by `/`) is still the file that had these facts. Follows no
+   * link inside the root, but looks by names and not from descriptor to descriptor.
+   * @returns false also when that cannot be told: whoever asks has to look closer then
+   */
+  isStill(name: string, facts: FileFacts): boolean {
+    const at = `${this.#path}/${name}`;
+    try {
+      for (let slash = name.indexOf("/"); slash >= 0; slash = name.indexOf("/", slash + 1)) {
+        const directory = at.slice(0, at.length - name.length + slash);
+        if (!fs.lstatSync(directory).isDirectory()) return false;
+      }
+      return hasFacts(fs.lstatSync(at), facts);
+    } catch {
+      return false;
+    }
   }
 
   /**

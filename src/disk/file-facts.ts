@@ -55,6 +55,18 @@ export function isSameVersion(before: FileFacts, after: FileFacts): boolean {
   );
 }
 
+/** Whether these are the facts of the same version of a regular file, told without making facts of them. */
+export function hasFacts(stats: fs.Stats, facts: FileFacts): boolean {
+  return (
+    stats.ino === facts.inode &&
+    stats.dev === facts.device &&
+    stats.size === facts.sizeBytes &&
+    stats.ctimeMs === facts.ctimeMs &&
+    microseconds(stats.mtimeMs) === facts.mtimeUs &&
+    stats.isFile()
+  );
+}
+
 /** Same modification time, but for the rounding of a double in seconds, which utimes takes. */
 export function isSameMtime(aUs: number, bUs: number): boolean {
   return Math.abs(aUs - bUs) <= 1;

@@ -39,6 +39,28 @@ export class FileRead {
     }
   }
 
+  /**
+   * The same without holding up the thread. `target` must stay as it is, and the file open, until then.
+   * @throws DrayError "changed" when the file is shorter than it was
+   */
+  async readFullyLater(target: Uint8Array, offset: number): Promise<void> {
+    let filled = 0;
+    while (filled < target.length) {
+      const count = await this.#readLater(target, filled, offset + filled);
+      if (count === 0) throw changed("it became shorter");
+      filled += count;
+    }
+  }
+
+  #readLater(target: Uint8Array, from: number, position: number): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    fs.read(this.#descriptor, target, from, target.length - from, position, (error, count) => {
+      if (error) reject(error);
+      else resolve(count);
+    });
+    return promise;
+  }
+
   /** @throws DrayError "changed" when the file is not the version that was opened any more */
   assertUnchanged(): void {
     if (!isSameVersion(this.facts, factsOf(fs.fstatSync(this.#descriptor))))

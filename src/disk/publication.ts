@@ -231,7 +231,7 @@ function readPieces(
 }
 
 /** Everybody who may read may execute: the source's bit, our umask. */
-function executableMode(mode: number): number {
+export function executableMode(mode: number): number {
   return (mode & 0o7777) | ((mode & 0o444) >> 2);
 }
 

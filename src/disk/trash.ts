@@ -9,6 +9,8 @@ const TRASH = "trash";
 
 /** Of one name that goes to one folder of the trash again and again. */
 const MAX_VERSIONS = 10_000;
+/** What a file system says that has no hard links, or no more of them for this file. */
+const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"];
 
 /**
  * Where deleted and replaced files go instead of away (DESIGN section 6, promise 3):
@@ -33,13 +35,38 @@ export class Trash {
    * @throws a system error; then it is where it was
    */
   move(root: ContainedRoot, components: readonly string[]): void {
+    this.#take(root, components, fs.renameSync);
+  }
+
+  /**
+   * Like move, but the file also stays where it is, until something is renamed over it: so its name is never
+   * without a file. On a file system without hard links it is moved.
+   * @returns whether it stayed
+   */
+  keep(root: ContainedRoot, components: readonly string[]): boolean {
+    try {
+      this.#take(root, components, fs.linkSync);
+      return true;
+    } catch (error) {
+      if (!NO_LINKS.includes(systemErrorCode(error) ?? "")) throw error;
+      this.move(root, components);
+      return false;
+    }
+  }
+
+  /** The folder of the trash in which the entries of a directory end up. */
+  folderOf(components: readonly string[]): string {
+    return path.join(this.#path, ...components);
+  }
+
+  #take(root: ContainedRoot, components: readonly string[], take: (from: string, to: string) => void): void {
     const name = components.at(-1)!;
     using from = root.hold(components.slice(0, -1));
     using to = this.#opened().hold(components.slice(0, -1), true);
     for (let version = 0; version < MAX_VERSIONS; version++) {
       const kept = to.entry(version === 0 ? name : `${name}~${version}~`);
       if (fs.lstatSync(kept, { throwIfNoEntry: false }) !== undefined) continue;
-      fs.renameSync(from.entry(name), kept);
+      take(from.entry(name), kept);
       return;
     }
     throw Object.assign(new Error(`the trash holds ${MAX_VERSIONS} of this name`), { code: "EEXIST" });

@@ -12,7 +12,7 @@ export const ERROR_CODES = {
   integrity: { wire: 5, exit: 5, retry: true, meaning: "a digest or a length does not match" },
   changed: { wire: 6, exit: 5, retry: true, meaning: "the file changed while it was being sent" },
   protocol: { wire: 7, exit: 5, retry: false, meaning: "the peer broke the protocol" },
-  unauthorized: { wire: 8, exit: 6, retry: false, meaning: "the token is missing or wrong" },
+  unauthorized: { wire: 8, exit: 6, retry: false, meaning: "token or certificate missing or wrong" },
   refused: { wire: 9, exit: 6, retry: false, meaning: "the peer or the system does not allow it" },
   name: { wire: 10, exit: 6, retry: false, meaning: "a name that may not be used" },
   unsupported: { wire: 11, exit: 6, retry: false, meaning: "the peer does not offer this" },
@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   storage: { wire: 16, exit: 1, retry: false, meaning: "the local disk failed" },
   "no-space": { wire: 17, exit: 1, retry: false, meaning: "the local disk is full" },
   interrupted: { wire: 18, exit: 130, retry: false, meaning: "stopped by a signal or a shutdown" },
+  locked: { wire: 19, exit: 6, retry: true, meaning: "another client is working on it" },
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -97,7 +97,8 @@ async function connect(mirror: DialTarget, settings: ClientSettings): Promise<Cl
       return await Client.connect(mirror, { ...settings, timeoutMs: Math.max(1, leftMs) });
     } catch (error) {
       const waitMs = error instanceof DrayError ? Math.max(delayMs, error.retryAfterMs) : delayMs;
-      const isWorthIt = error instanceof DrayError && error.retryable && waitMs < leftMs;
+      const stillLeftMs = settings.timeoutMs - (performance.now() - startedMs);
+      const isWorthIt = error instanceof DrayError && error.retryable && waitMs < stillLeftMs;
       if (!isWorthIt) throw error;
       await Bun.sleep(waitMs);
     }

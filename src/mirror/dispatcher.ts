@@ -10,6 +10,7 @@ import type { FileRecord } from "./file-records.ts";
 import type { Job, JobAsk, JobDone, JobMode, JobProgress, ToThread } from "./job.ts";
 import { ITEM_STATE } from "./journal-schema.ts";
 import type { FileNews, Journal, JournaledItem, ListedItem, Settlement } from "./journal.ts";
+import type { ClientSecurity } from "../transfer/security.ts";
 import { type ListSink, listSource } from "./list-source.ts";
 import { NameFilter } from "./name-filter.ts";
 import type { OrderRun } from "./order-run.ts";
@@ -24,6 +25,7 @@ export interface DispatcherSettings {
   queueSize: number;
   agent: string;
   mirrorDirectory: string;
+  sourceSecurity?: ClientSecurity | undefined;
   /** Of all orders together; undefined for no limit. */
   bytesPerSecond?: number | undefined;
 }
@@ -131,11 +133,14 @@ export class Dispatcher {
   #neededBytes = 0;
   #nextJobId = 1;
   #isStopped = false;
+  /** For connections to sources from here on. */
+  sourceSecurity: ClientSecurity | undefined;
 
   constructor(journal: Journal, settings: DispatcherSettings, events: DispatcherEvents) {
     this.#journal = journal;
     this.#mirrorDirectory = settings.mirrorDirectory;
     this.#agent = settings.agent;
+    this.sourceSecurity = settings.sourceSecurity;
     this.#queue = new WorkQueue(settings.workers, settings.queueSize);
     this.#throttle = new Throttle(settings.bytesPerSecond, (lane, message) => events.tell(lane, message));
     this.#events = events;
@@ -312,7 +317,11 @@ export class Dispatcher {
         },
       };
       try {
-        const settings = { agent: this.#agent, timeoutMs: DIAL_TIMEOUT_MS };
+        const settings = {
+          agent: this.#agent,
+          timeoutMs: DIAL_TIMEOUT_MS,
+          security: this.sourceSecurity,
+        };
         if (feed.mode.verify) await this.#listRecords(feed, filter, sink);
         else await listSource(run.source, filter, copiesLinks, settings, sink, feed.abort.signal);
         if (feed.isEnded) return;
@@ -550,11 +559,14 @@ export class Dispatcher {
       if (this.#isBeyondPatience(other) || !error.retryable) this.#giveUp(other, error);
     }
     clearTimeout(feed.endpoint.probeTimer);
-    feed.endpoint.probeTimer = setTimeout(() => {
-      breaker.probe();
-      this.#restrictAll(feed.endpoint);
-      this.#advance();
-    }, delayMs);
+    feed.endpoint.probeTimer = setTimeout(
+      () => {
+        breaker.probe();
+        this.#restrictAll(feed.endpoint);
+        this.#advance();
+      },
+      Math.max(delayMs, connection.retryAfterMs),
+    );
   }
 
   #isBeyondPatience(feed: Feed): boolean {

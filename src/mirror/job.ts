@@ -1,4 +1,5 @@
 import type { ErrorCode } from "../errors/codes.ts";
+import type { ClientSecurity } from "../transfer/security.ts";
 import type { DigestKind } from "../wire/digest.ts";
 import type { QueuedItem } from "./work-queue.ts";
 
@@ -22,6 +23,8 @@ export interface LaneSettings {
   isStrict: boolean;
   verifyWritten: boolean;
   distrusted: DistrustedSpan | undefined;
+  /** How we prove to sources who we are; if not given, no token and plain TCP. */
+  sourceSecurity?: ClientSecurity | undefined;
 }
 
 export interface JobItem extends QueuedItem {
@@ -106,7 +109,9 @@ export interface JobDone {
   /** File bytes that came since the last progress message. */
   receivedBytes: number;
   /** What became of the connection to the source. */
-  connection: { state: "kept" } | { state: "lost" | "unreachable"; code: ErrorCode; message: string };
+  connection:
+    | { state: "kept" }
+    | { state: "lost" | "unreachable"; code: ErrorCode; message: string; retryAfterMs: number };
 }
 
 export interface JobProgress {
@@ -131,6 +136,8 @@ export type ToThread =
   | { type: "refuse"; jobId: number }
   /** A limit has come that concerns these jobs of a lane. */
   | { type: "meter"; lane: number; jobIds: number[] }
+  /** For connections from here on. */
+  | { type: "security"; security: ClientSecurity }
   /** Give up what is running and remove its temp files; answered with "stopped". */
   | { type: "stop" };
 export type FromThread = { type: "ready" } | JobDone | JobProgress | JobAsk | { type: "stopped" };

@@ -1,4 +1,5 @@
 import { DrayError } from "../errors/dray-error.ts";
+import type { ClientSecurity } from "../transfer/security.ts";
 import type { FromThread, Job, JobAsk, JobDone, JobProgress, LaneSettings, ToThread } from "./job.ts";
 
 export interface LanePoolEvents {
@@ -40,6 +41,10 @@ export class LanePool {
   /** Posts to the thread that a lane belongs to. */
   tell(lane: number, message: ToThread): void {
     post(this.#threads[lane % this.#threads.length]!, message);
+  }
+
+  renewSourceSecurity(security: ClientSecurity): void {
+    for (const thread of this.#threads) post(thread, { type: "security", security });
   }
 
   /**

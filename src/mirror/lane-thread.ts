@@ -26,6 +26,8 @@ export class LaneThread {
     if (message.type === "start") {
       this.#settings = message.settings;
       this.#post({ type: "ready" });
+    } else if (message.type === "security") {
+      this.#settings!.sourceSecurity = message.security; // the lanes look at it when they connect
     } else if (message.type === "stop") {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#allEnded = resolve;

@@ -129,8 +129,8 @@ export class Lane {
       client = await this.#connect(job);
     } catch (error) {
       for (const { index } of wanted) outcomes[index] = { kind: "returned" };
-      const { code, message } = asDrayError(error);
-      return { state: "unreachable", code, message };
+      const { code, message, retryAfterMs } = asDrayError(error);
+      return { state: "unreachable", code, message, retryAfterMs };
     }
     const failures = await Promise.all(
       wanted.map((one) => this.#fetchOne(client, root, job, one, outcomes, pace)),
@@ -143,9 +143,9 @@ export class Lane {
       const lostBy = link.client.closedBy;
       // Behind the file that was under way when the connection went: not to blame for that.
       const isVictim = link.isDialling || (lostBy !== undefined && error.cause === lostBy);
-      const { code, message } = error;
-      if (link.isDialling) connection = { state: "unreachable", code, message };
-      else if (isVictim || error === lostBy) connection = { state: "lost", code, message };
+      const { code, message, retryAfterMs } = error;
+      if (link.isDialling) connection = { state: "unreachable", code, message, retryAfterMs };
+      else if (isVictim || error === lostBy) connection = { state: "lost", code, message, retryAfterMs };
       outcomes[index] = isVictim
         ? { kind: "returned" }
         : failedOutcome(error, error === lostBy, failure.writtenBytes);
@@ -295,7 +295,8 @@ export class Lane {
   }
 
   async #dial(job: Job): Promise<Client> {
-    const settings = { agent: this.#settings.agent, timeoutMs: DIAL_TIMEOUT_MS };
+    const { agent, sourceSecurity: security } = this.#settings;
+    const settings = { agent, timeoutMs: DIAL_TIMEOUT_MS, security };
     const client = await Client.connect({ host: job.host, port: job.port }, settings).catch(mayPass);
     client.require(CAPABILITY.content, "files");
     return client;

@@ -6,6 +6,7 @@ import { sweepTempFiles } from "../disk/temp-sweep.ts";
 import { STATE_DIRECTORY, sweepTrash } from "../disk/trash.ts";
 import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { contentService } from "../transfer/content-service.ts";
+import type { ClientSecurity } from "../transfer/security.ts";
 import type { Services } from "../transfer/session.ts";
 import { Server, type ServerSettings } from "../transfer/server.ts";
 import { CAPABILITY } from "../wire/messages.ts";
@@ -38,6 +39,8 @@ export interface MirrorSettings extends ServerSettings {
   keepTrashMs: number;
   /** Program and version. */
   agent: string;
+  /** How we prove to sources who we are; if not given, no token and plain TCP. */
+  sourceSecurity?: ClientSecurity | undefined;
 }
 
 /**
@@ -134,12 +137,13 @@ export class MirrorDaemon {
   }
 
   async #open(broken: (error: DrayError) => void): Promise<void> {
-    const { mirrorDirectory, agent, digest, verifyWritten, threads, threadUrl } = this.#settings;
+    const { mirrorDirectory, agent, digest, verifyWritten, threads, threadUrl, sourceSecurity } =
+      this.#settings;
     const { distrusted } = this.#state;
     this.#pool = await LanePool.start(
       threads,
       threadUrl,
-      { mirrorDirectory, agent, digest, verifyWritten, isStrict: this.#isStrict, distrusted },
+      { mirrorDirectory, agent, digest, verifyWritten, isStrict: this.#isStrict, distrusted, sourceSecurity },
       {
         done: (done) => this.#dispatcher.done(done),
         progress: (progress) => this.#dispatcher.progress(progress),
@@ -181,6 +185,12 @@ export class MirrorDaemon {
 
   get port(): number {
     return this.#server!.port;
+  }
+
+  /** From the next connection to a source on. */
+  renewSourceSecurity(security: ClientSecurity): void {
+    this.#dispatcher.sourceSecurity = security;
+    this.#pool!.renewSourceSecurity(security);
   }
 
   /** Takes no new orders and resolves when the running ones are done. */

@@ -1,7 +1,8 @@
-import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { z } from "zod";
+import { currentBootId } from "../disk/boot-id.ts";
+import { DirectoryLock } from "../disk/directory-lock.ts";
 import { STATE_DIRECTORY } from "../disk/trash.ts";
 import { DrayError, asDrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
@@ -31,7 +32,7 @@ const CLOCK_SLACK_MS = 2_000;
  */
 export class StateDirectory {
   readonly #path: string;
-  readonly #lock: Database;
+  readonly #lock: DirectoryLock;
   #record: SyncRecord;
   /** Whether the last daemon was killed, and may have left temp files. */
   readonly wasKilled: boolean;
@@ -41,10 +42,10 @@ export class StateDirectory {
     this.#path = path.join(mirrorDirectory, STATE_DIRECTORY);
     try {
       fs.mkdirSync(this.#path, { recursive: true });
+      this.#lock = new DirectoryLock(this.#path);
     } catch (error) {
       throw withContext(`cannot use ${quoteName(mirrorDirectory)} as the mirror's directory`, error);
     }
-    this.#lock = lock(path.join(this.#path, "lock"), mirrorDirectory);
     const last = this.#read();
     const bootId = currentBootId();
     this.wasKilled = last !== undefined && !last.isStopped;
@@ -118,7 +119,7 @@ export class StateDirectory {
   close(isTidy: boolean): void {
     this.#record.isStopped = isTidy;
     this.#write();
-    this.#lock.close();
+    this.#lock.release();
   }
 
   #read(): SyncRecord | undefined {
@@ -168,38 +169,4 @@ function moveIfThere(from: string, to: string): void {
 function spanAfter(last: SyncRecord, bootId: string, nowMs: number): DistrustedSpan | undefined {
   if (last.bootId === bootId || last.unsyncedSinceMs === undefined) return last.distrusted;
   return { fromMs: Math.min(last.unsyncedSinceMs, last.distrusted?.fromMs ?? nowMs), untilMs: nowMs };
-}
-
-function currentBootId(): string {
-  try {
-    return fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  } catch {
-    return "unknown"; // no such file outside of Linux: there `batch` syncs each file anyway
-  }
-}
-
-/** SQLite's lock goes away with its process, however that ends. */
-function lock(lockPath: string, mirrorDirectory: string): Database {
-  let database: Database | undefined;
-  try {
-    database = new Database(lockPath, { create: true });
-    database.run("PRAGMA locking_mode = EXCLUSIVE");
-    database.run("BEGIN EXCLUSIVE");
-    database.run("PRAGMA user_version = 1");
-    database.run("COMMIT");
-    return database;
-  } catch (error) {
-    database?.close();
-    throw withContext(`cannot use ${quoteName(mirrorDirectory)} as the mirror's directory`, lockError(error));
-  }
-}
-
-function lockError(error: unknown): DrayError {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  if (code.startsWith("SQLITE_BUSY"))
-    return new DrayError("refused", "another dray mirror is using it", { cause: error });
-  if (code === "SQLITE_FULL")
-    return new DrayError("no-space", "no space left on the device", { cause: error });
-  const why = error instanceof Error ? error.message : String(error);
-  return new DrayError("storage", `its lock cannot be taken: ${why}`, { cause: error });
 }

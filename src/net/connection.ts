@@ -1,5 +1,6 @@
 import type { Socket, SocketHandler } from "bun";
 import { type DrayError, asDrayError } from "../errors/dray-error.ts";
+import { socketError } from "./tls.ts";
 
 /** What the owner of a connection is told. A throw from any of them ends the connection with that error. */
 export interface ConnectionEvents {
@@ -9,6 +10,11 @@ export interface ConnectionEvents {
   drained(): void;
   /** The peer will send nothing more, but may still read. */
   ended(): void;
+  /**
+   * The peer did not prove who it is, as it has to. Nothing that it says is told. Whoever does not take
+   * this has the connection ended.
+   */
+  untrusted?(error: DrayError): void;
   /** Exactly once, last. `error` is undefined after an orderly end. */
   closed(error: DrayError | undefined): void;
 }
@@ -17,17 +23,19 @@ export interface ConnectionEvents {
 const LINGER_MS = 5_000;
 
 /**
- * A TCP connection with what Bun's sockets leave to their users: a write queue (a socket takes what
- * it can and drops the rest), an orderly end (flush, then FIN, then wait for the peer's), and one
- * end that is told exactly once.
+ * A connection over TCP or TLS, with what Bun's sockets leave to their users: a write queue (a socket
+ * takes what it can and drops the rest), an orderly end (flush, then FIN, then wait for the peer's),
+ * and one end that is told exactly once.
  */
 export class Connection {
   /** For messages: "127.0.0.1:9000". */
   readonly peer: string;
+  /** The peer's IP address, without the port. */
+  readonly address: string;
   readonly #socket: Socket<ConnectionSlot>;
   #events: ConnectionEvents | undefined;
   /** Bytes that the system did not take yet: #pending[#pendingStart, #pendingEnd). */
-  #pending: Uint8Array = EMPTY;
+  #pending: Uint8Array<ArrayBuffer> = EMPTY;
   #pendingStart = 0;
   #pendingEnd = 0;
   #flushQueued = false;
@@ -38,10 +46,13 @@ export class Connection {
   #error: DrayError | undefined;
   #linger: Timer | undefined;
   #lastTakenMs = performance.now();
+  #takenBytes = 0;
 
-  constructor(socket: Socket<ConnectionSlot>, peer: string) {
+  /** @param address the peer's IP address */
+  constructor(socket: Socket<ConnectionSlot>, peer: string, address: string) {
     this.#socket = socket;
     this.peer = peer;
+    this.address = address;
   }
 
   /** To be called in the same tick in which the connection was handed out. */
@@ -60,6 +71,11 @@ export class Connection {
   /** When the system last took bytes of ours, on the clock of performance.now(). */
   get lastTakenMs(): number {
     return this.#lastTakenMs;
+  }
+
+  /** How many bytes of ours the system has taken. */
+  get takenBytes(): number {
+    return this.#takenBytes;
   }
 
   /**
@@ -130,14 +146,20 @@ export class Connection {
       if (this.pendingBytes > 0) return;
       this.#pendingStart = 0;
       this.#pendingEnd = 0;
-      if (this.#pending.length > IDLE_PENDING_BYTES) this.#pending = EMPTY;
+      if (this.#pending.length > IDLE_PENDING_BYTES) {
+        // Now, not when the garbage collector comes by: with many connections that is a lot of memory.
+        this.#pending.buffer.transfer(0);
+        this.#pending = EMPTY;
+      }
     }
     if (this.#finishing) this.#shutdown();
   }
 
   #socketWrite(bytes: Uint8Array, from: number, count: number): number {
     const taken = Math.max(0, this.#socket.write(bytes, from, count));
-    if (taken > 0) this.#lastTakenMs = performance.now();
+    if (taken === 0) return 0;
+    this.#lastTakenMs = performance.now();
+    this.#takenBytes += taken;
     return taken;
   }
 
@@ -186,8 +208,18 @@ export class Connection {
     this.#tell((events) => events.ended());
   }
 
+  onUntrusted(error: DrayError): void {
+    this.#error ??= error;
+    this.#tell((events) => (events.untrusted === undefined ? this.destroy(error) : events.untrusted(error)));
+  }
+
+  /** The socket closes by itself after this, with an alert that tells the peer. */
+  onHandshakeFailed(error: DrayError): void {
+    this.#error ??= error;
+  }
+
   onClose(error: unknown): void {
-    if (error !== undefined && error !== null) this.#error ??= asDrayError(error);
+    if (error !== undefined && error !== null) this.#error ??= socketError(error);
     this.#close();
   }
 }
@@ -199,6 +231,8 @@ const IDLE_PENDING_BYTES = 4096;
 /** What Bun keeps for each socket: the connection, from the moment it is open. */
 export interface ConnectionSlot {
   connection: Connection | undefined;
+  /** What comes before the peer has proved who it is, or after it failed to, is dropped. */
+  isTrusted: boolean;
 }
 
 /** The handlers that all sockets of this process share; `open` is the dialer's or the listener's. */
@@ -207,10 +241,12 @@ export function connectionHandlers(
 ): SocketHandler<ConnectionSlot> {
   return {
     open,
-    data: (socket, chunk) => socket.data.connection?.onData(chunk),
+    data: (socket, chunk) => {
+      if (socket.data.isTrusted) socket.data.connection?.onData(chunk);
+    },
     drain: (socket) => socket.data.connection?.onDrain(),
     end: (socket) => socket.data.connection?.onEnd(),
     close: (socket, error) => socket.data.connection?.onClose(error),
-    error: (socket, error) => socket.data.connection?.destroy(asDrayError(error)),
+    error: (socket, error) => socket.data.connection?.destroy(socketError(error)),
   };
 }

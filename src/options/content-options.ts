@@ -1,5 +1,6 @@
 import { existingDirectoryProblem } from "./directory.ts";
 import { duration, host, integer, localPath } from "./option-type.ts";
+import { SERVER_OPTIONS, serverConflicts } from "./server-options.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
 
@@ -12,6 +13,10 @@ export const contentTable = commandTable({
     {
       line: "dray content -p 9000 -d /srv/data --bind 0.0.0.0",
       meaning: "and to everybody who can reach it",
+    },
+    {
+      line: "dray content -p 9000 -d /srv/data --bind 0.0.0.0 --token-file tokens --tls-cert host.pem --tls-key host.key",
+      meaning: "only to those with a token, over TLS",
     },
   ],
   options: {
@@ -41,13 +46,9 @@ export const contentTable = commandTable({
       description: "how long running transfers may go on after SIGTERM or SIGINT",
       default: 10_000,
     },
-    maxConnections: {
-      type: integer(1, 65_535),
-      placeholder: "N",
-      description: "serve at most this many connections at the same time",
-      default: 1024,
-    },
+    ...SERVER_OPTIONS,
   },
+  conflicts: serverConflicts,
 });
 
 export type ContentOptions = ValuesOf<typeof contentTable>;

@@ -2,18 +2,21 @@ import { SHELL_FLAGS } from "./common-options.ts";
 import { shown } from "./shown.ts";
 import type { Problem } from "./problem.ts";
 import { didYouMean } from "./suggest.ts";
-import { namedOptions, type CommandTable } from "./table.ts";
+import { namedOptions, placeholderOf, positionalOptions, type CommandTable } from "./table.ts";
 
 /** A command line taken apart. */
 export interface ParsedFlags {
   /** Texts by the flag's long spelling (`--workers`), also for letters; `--verbose` counts as `--log-level`. */
   readonly given: ReadonlyMap<string, readonly string[]>;
+  /** Long spellings of the options that were given by position first. */
+  readonly placed: ReadonlySet<string>;
   readonly problems: readonly Problem[];
 }
 
 /**
  * Reads `--flag value`, `--flag=value`, `-f value`, `-fvalue`, `-f=value`, grouped letters and
- * `--no-switch`. Strict: an unknown flag, a missing value, a stray argument and a second value for an
+ * `--no-switch`. What is no flag is the value of the table's next positional option, as is all that
+ * follows `--`. Strict: an unknown flag, a missing value, an argument too many and a second value for an
  * option that holds one are all problems; reading goes on behind each, so that all are found.
  */
 export function parseFlags(table: CommandTable, args: readonly string[]): ParsedFlags {
@@ -33,6 +36,10 @@ interface Target {
 class FlagReader {
   readonly #args: readonly string[];
   readonly #targets: ReadonlyMap<string, Target>;
+  /** What each argument without a flag sets, in order. */
+  readonly #places: readonly { readonly target: Target; readonly shown: string }[];
+  readonly #placed = new Set<string>();
+  #nextPlace = 0;
   readonly #given = new Map<string, string[]>();
   readonly #spellings = new Map<string, string[]>();
   readonly #problems: Problem[] = [];
@@ -41,22 +48,26 @@ class FlagReader {
   constructor(table: CommandTable, args: readonly string[]) {
     this.#args = args;
     this.#targets = targetsOf(table);
+    this.#places = positionalOptions(table).map((option) => ({
+      target: this.#targets.get(option.flag)!,
+      shown: placeholderOf(option),
+    }));
   }
 
   read(): ParsedFlags {
     while (this.#next < this.#args.length) {
       const arg = this.#take();
       if (arg === "--") {
-        while (this.#next < this.#args.length) this.#stray(this.#take());
+        while (this.#next < this.#args.length) this.#place(this.#take());
       } else if (arg.startsWith("--")) {
         this.#readFlag(...splitAtEquals(arg));
       } else if (arg.startsWith("-") && arg !== "-") {
         this.#readLetters(arg);
       } else {
-        this.#stray(arg);
+        this.#place(arg);
       }
     }
-    return { given: this.#given, problems: this.#problems };
+    return { given: this.#given, placed: this.#placed, problems: this.#problems };
   }
 
   #readLetters(arg: string): void {
@@ -110,8 +121,13 @@ class FlagReader {
     if (value === undefined) this.#takeValue();
   }
 
-  #stray(arg: string): void {
-    this.#problem(shown(arg), "unexpected argument");
+  #place(arg: string): void {
+    const place = this.#places[this.#nextPlace];
+    if (place === undefined) return this.#problem(shown(arg), "unexpected argument");
+    const isOpenEnded = place.target.repeatable && this.#nextPlace === this.#places.length - 1;
+    if (!isOpenEnded) this.#nextPlace += 1;
+    if (!this.#given.has(place.target.sets)) this.#placed.add(place.target.sets);
+    this.#give(place.target, place.shown, arg);
   }
 
   #problem(where: string, why: string): void {

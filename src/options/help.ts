@@ -1,7 +1,14 @@
 import * as z from "zod";
 import { SHELL_FLAGS } from "./common-options.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
-import { namedOptions, type CommandTable, type NamedOption, type OptionSpec } from "./table.ts";
+import {
+  namedOptions,
+  placeholderOf,
+  positionalOptions,
+  type CommandTable,
+  type NamedOption,
+  type OptionSpec,
+} from "./table.ts";
 
 const INDENT = "  ";
 const LONGEST_LABEL = 30;
@@ -15,13 +22,17 @@ export function commandHelp(table: CommandTable, width: number): string {
     return { label: flagLabel(letter, flag, placeholder), text: [description] };
   });
   const rows = options.map(optionRow);
-  const labelWidth = widestLabel([...rows, ...flags]);
+  const places = positionalOptions(table).map(placeRow);
+  const labelWidth = widestLabel([...places, ...rows, ...flags]);
   return [
     `dray ${table.command}: ${table.summary}`,
     "",
     "Usage:",
     `${INDENT}dray ${table.synopsis} [OPTIONS]`,
     "",
+    ...(places.length === 0 ? [] : ["Arguments:"]),
+    ...places.flatMap((row) => formatRow(row, labelWidth, width)),
+    ...(places.length === 0 ? [] : [""]),
     "Options:",
     ...rows.flatMap((row) => formatRow(row, labelWidth, width)),
     "",
@@ -54,6 +65,13 @@ interface Row {
   readonly label: string;
   /** Each starts on a line of its own. */
   readonly text: readonly string[];
+}
+
+function placeRow(option: NamedOption): Row {
+  const { flag, spec } = option;
+  const shown = placeholderOf(option);
+  const several = spec.type.shape === "list" ? "; takes all arguments from here on" : "";
+  return { label: `    ${shown}`, text: [`the same as ${flag} ${shown}${several}`] };
 }
 
 function optionRow({ flag, variable, spec }: NamedOption): Row {

@@ -1,5 +1,6 @@
-import { bandwidth, choice, duration, host, integer, orderId, textList, toggle } from "./option-type.ts";
+import { CLIENT_OPTIONS, clientConflicts } from "./client-options.ts";
 import { askedProblems, orderProblems } from "./initiate-conflicts.ts";
+import { bandwidth, choice, duration, host, integer, orderId, textList, toggle } from "./option-type.ts";
 import { sourceList } from "./source-list.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
@@ -186,8 +187,9 @@ export const initiateTable = commandTable({
       description: "how long to try to reach the mirror",
       default: 10_000,
     },
+    ...CLIENT_OPTIONS,
   },
-  conflicts: (values) => [...askedProblems(values), ...orderProblems(values)],
+  conflicts: (values) => [...clientConflicts(values), ...askedProblems(values), ...orderProblems(values)],
 });
 
 export type InitiateOptions = ValuesOf<typeof initiateTable>;

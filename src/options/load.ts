@@ -1,9 +1,10 @@
 import { readConfig } from "./config-file.ts";
-import { parseFlags } from "./flags.ts";
+import { parseFlags, type ParsedFlags } from "./flags.ts";
 import { OptionsError, type Problem } from "./problem.ts";
 import { didYouMean, nearest } from "./suggest.ts";
 import {
   namedOptions,
+  placeholderOf,
   variablePrefix,
   type CommandTable,
   type CommonValues,
@@ -55,7 +56,7 @@ export async function loadOptions<T extends FullTable>(
   const configPath = flags.given.get("--config")?.[0];
   const inConfig = configPath === undefined ? [] : await configEntries(configPath, from, options, problems);
   const entries = [
-    ...flagEntries(options, flags.given),
+    ...flagEntries(options, flags),
     ...environmentEntries(table, options, from.env, problems),
     ...(inConfig ?? []),
   ];
@@ -70,7 +71,8 @@ export async function loadOptions<T extends FullTable>(
       const why = spec.check?.(value);
       if (why !== undefined) problems.push({ where: found.get(property)?.where ?? option.flag, why });
     } else if (spec.optional !== true && !mentioned.has(property) && inConfig !== undefined) {
-      problems.push({ where: option.flag, why: requiredText(option) });
+      const where = option.position === undefined ? option.flag : placeholderOf(option);
+      problems.push({ where, why: requiredText(option) });
     }
   }
   // Every property of the table has its value by now, which the compiler cannot follow.
@@ -96,15 +98,13 @@ function validateEntries(entries: readonly Entry[], problems: Problem[]) {
   return { found, mentioned };
 }
 
-function flagEntries(
-  options: readonly NamedOption[],
-  given: ReadonlyMap<string, readonly string[]>,
-): Entry[] {
+function flagEntries(options: readonly NamedOption[], { given, placed }: ParsedFlags): Entry[] {
   return options.flatMap((option) => {
     const texts = given.get(option.flag)?.map((text) => option.spec.type.fromText(text));
     if (texts === undefined) return [];
     const written = option.spec.type.shape === "list" ? texts : texts[0];
-    return [{ option, written, where: () => option.flag }];
+    const where = placed.has(option.flag) ? placeholderOf(option) : option.flag;
+    return [{ option, written, where: () => where }];
   });
 }
 
@@ -163,8 +163,9 @@ async function configEntries(
   return entries;
 }
 
-function requiredText({ flag, name, variable, spec }: NamedOption): string {
+function requiredText({ flag, name, variable, position, spec }: NamedOption): string {
   const alias = spec.aliases?.[0];
   const spelling = alias === undefined ? flag : `-${alias}`;
-  return `is required (give ${spelling} ${spec.placeholder ?? ""}, ${variable}, or "${name}" in --config)`;
+  const place = position === undefined ? "" : `it as argument ${position}, `;
+  return `is required (give ${place}${spelling} ${spec.placeholder ?? ""}, ${variable}, or "${name}" in --config)`;
 }

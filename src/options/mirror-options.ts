@@ -1,5 +1,7 @@
 import { directoryProblem } from "./directory.ts";
 import { bandwidth, choice, duration, host, integer, localPath, toggle } from "./option-type.ts";
+import { SERVER_OPTIONS, serverConflicts } from "./server-options.ts";
+import { SOURCE_OPTIONS, sourceConflicts } from "./source-options.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
 
@@ -45,7 +47,7 @@ export const mirrorTable = commandTable({
       placeholder: "N",
       description: `run the workers on this many threads, 1 to ${MAX_THREADS}, never more than workers`,
       default: Math.min(navigator.hardwareConcurrency, MAX_THREADS),
-      defaultText: "the machine's cores",
+      defaultText: "all cores",
     },
     bind: {
       type: host(),
@@ -108,13 +110,10 @@ export const mirrorTable = commandTable({
       description: "hold at most this many listed files in memory, 64 to 1000000",
       default: 4096,
     },
-    maxConnections: {
-      type: integer(1, 65_535),
-      placeholder: "N",
-      description: "serve at most this many connections at the same time",
-      default: 1024,
-    },
+    ...SERVER_OPTIONS,
+    ...SOURCE_OPTIONS,
   },
+  conflicts: (values) => [...serverConflicts(values), ...sourceConflicts(values)],
   complete: (values) => ({ ...values, threads: Math.min(values.threads, values.workers) }),
 });
 

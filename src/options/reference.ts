@@ -1,7 +1,7 @@
 import { SHELL_FLAGS } from "./common-options.ts";
 import { EXIT_CODES } from "./exit-codes.ts";
 import { defaultText } from "./help.ts";
-import { namedOptions, type CommandTable, type NamedOption } from "./table.ts";
+import { namedOptions, placeholderOf, type CommandTable, type NamedOption } from "./table.ts";
 
 /** docs/OPTIONS.md: every option of every command, from the tables that the program itself uses. */
 export function optionReference(tables: readonly CommandTable[]): string {
@@ -79,11 +79,13 @@ function commandSection(command: CommandTable): string[] {
   ];
 }
 
-function optionRow({ flag, name, variable, spec }: NamedOption): string[] {
+function optionRow(option: NamedOption): string[] {
+  const { flag, name, variable, position, spec } = option;
   const fallback = defaultText(spec);
   const flags = [...(spec.aliases ?? []).map((alias) => `-${alias}`), flag];
   return [
-    code(flags, spec.placeholder),
+    (position === undefined ? "" : `\`${placeholderOf(option)}\` as argument ${position}, or `) +
+      code(flags, spec.placeholder),
     `\`${name}\``,
     `\`${variable}\``,
     spec.type.expects,

@@ -3,4 +3,10 @@ export const SUMMARIES = {
   content: "export a directory, for mirrors to pull from",
   mirror: "run the daemon that pulls files from many servers, on order",
   initiate: "give a mirror an order, follow it and print the statistics",
+  fileserve: "serve a directory from a memory cache",
+  fetch: "get a file or a directory from a server, going on with what is there; or list its cache",
+  put: "put files on file servers, going on with interrupted uploads",
+  rm: "remove files from file servers",
+  mv: "rename a file on file servers",
+  ls: "list what servers have",
 } as const;

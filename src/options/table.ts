@@ -48,6 +48,8 @@ export interface NamedOption {
   readonly name: string;
   readonly flag: string;
   readonly variable: string;
+  /** Its place among the arguments without a flag, counted from 1; undefined if it has none. */
+  readonly position: number | undefined;
   readonly spec: OptionSpec;
 }
 
@@ -58,6 +60,11 @@ export interface CommandTable<O extends Options = Options> {
   readonly synopsis: string;
   readonly examples: readonly { readonly line: string; readonly meaning: string }[];
   readonly options: O;
+  /**
+   * Options that may also be given by position, without their flags, in this order: with `["bind",
+   * "port"]`, `HOST PORT` means `--bind HOST --port PORT`. A last one that holds a list takes all the rest.
+   */
+  readonly positional?: readonly string[];
   /** What does not go together, or is missing in this combination: where, and why. */
   conflicts?(values: ValuesIn<O>): Problem[];
   /** Last touch on the values, for what depends on several of them. */
@@ -73,7 +80,10 @@ export type CommonValues = ValuesIn<typeof COMMON_OPTIONS>;
 
 /** A command's table: its own options, then those that every command has. */
 export function commandTable<const O extends Options>(
-  table: CommandTable<O> & { readonly options: Matching<O> },
+  table: CommandTable<O> & {
+    readonly options: Matching<O>;
+    readonly positional?: readonly (keyof O & string)[];
+  },
 ): CommandTable<O & typeof COMMON_OPTIONS> {
   return {
     ...table,
@@ -86,14 +96,27 @@ export function commandTable<const O extends Options>(
 export function namedOptions(table: CommandTable): NamedOption[] {
   return Object.entries(table.options).map(([property, spec]) => {
     const name = spec.name ?? property;
+    const position = (table.positional ?? []).indexOf(property) + 1;
     return {
       property,
       name,
       flag: `--${kebab(name)}`,
       variable: variablePrefix(table) + upperSnake(name),
+      position: position > 0 ? position : undefined,
       spec,
     };
   });
+}
+
+/** The options that can be given by position, in the order of their places. */
+export function positionalOptions(table: CommandTable): NamedOption[] {
+  const positional = namedOptions(table).filter(({ position }) => position !== undefined);
+  return positional.sort((a, b) => (a.position ?? 0) - (b.position ?? 0));
+}
+
+/** What stands for an option's value where it has no flag: `PORT`. */
+export function placeholderOf({ name, spec }: NamedOption): string {
+  return spec.placeholder ?? upperSnake(name);
 }
 
 /** What the names of a command's environment variables start with: `DRAY_SYNC_SERVER_`. */

@@ -1,11 +1,16 @@
 import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
 import { type Backoff } from "../net/backoff.ts";
+import type { Connection } from "../net/connection.ts";
 import { type DialTarget, dial, withRetry } from "../net/dial.ts";
 import type { DigestKind } from "../wire/digest.ts";
+import type { CachedEntry } from "../wire/cached-entries.ts";
 import type { EntryKind, ListEntry } from "../wire/entries.ts";
 import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, type CAPABILITY } from "../wire/messages.ts";
 import { Channel } from "./channel.ts";
 import { FetchReply, type FileReceiver } from "./fetch-reply.ts";
+import type { ClientSecurity } from "./security.ts";
+import { UploadQueue } from "./upload-queue.ts";
+import { type PutRequest, UploadSender, type UploadSource } from "./upload-sender.ts";
 import { type SumsReceiver, SumsReply } from "./sums-reply.ts";
 
 /** After this long without a word from the server, it is asked for one… */
@@ -13,11 +18,17 @@ const PING_AFTER_MS = 10_000;
 /** …and after this long it is given up. */
 const SILENCE_LIMIT_MS = 30_000;
 const WATCH_INTERVAL_MS = 2_000;
+/** The same while a file is sent to the server: a slow line may keep our PING waiting behind it. */
+const UPLOAD_SILENCE_LIMIT_MS = 60_000;
+/** How long a server may take to make a file durable, as long as it answers PING. */
+const PUBLISH_LIMIT_MS = 600_000;
 
 export interface ClientSettings {
   /** Name and version of the program, for the server's log. */
   agent: string;
   timeoutMs: number;
+  /** If not given, no token and plain TCP. */
+  security?: ClientSecurity | undefined;
 }
 
 export interface FetchRequest {
@@ -46,7 +57,7 @@ interface PendingRequest {
 }
 
 /** Message types that end an answer. */
-const LAST_MESSAGES: readonly Message["type"][] = ["end", "listed", "error"];
+const LAST_MESSAGES: readonly Message["type"][] = ["end", "listed", "done", "error"];
 /** What a server says in an error is passed on up to this length. */
 const MAX_MESSAGE_CHARACTERS = 300;
 /** A server may ask for more patience than this, and does not get it. */
@@ -66,6 +77,7 @@ export class Client {
   readonly target: DialTarget;
   readonly #settings: ClientSettings;
   readonly #channel: Channel;
+  readonly #uploads: UploadQueue;
   /** In the order in which they were asked, which is that of the answers. */
   readonly #pending = new Map<number, PendingRequest>();
   /** Requests that failed on our side while the server is still answering them. */
@@ -73,6 +85,7 @@ export class Client {
   readonly #welcomed = Promise.withResolvers<void>();
   readonly #watch: Timer;
   #nextRequestId = 1;
+  #unansweredPuts = 0;
   #lastPingMs = 0;
   /** When the oldest request last made progress, on the clock of performance.now(). */
   #progressMs = performance.now();
@@ -84,17 +97,12 @@ export class Client {
 
   /**
    * Connects and shakes hands.
-   * @throws DrayError "unreachable", "timeout", "protocol", "unauthorized", "busy"…
+   * @throws DrayError "unreachable", "timeout", "protocol", "unauthorized", "busy", "refused" (the server's certificate)…
    */
   static async connect(target: DialTarget, settings: ClientSettings): Promise<Client> {
-    const client = await dial(target, settings.timeoutMs, (connection) => {
-      const created: Client = new Client(
-        target,
-        settings,
-        (events) => new Channel(connection, CLIENT_TAKES, events),
-      );
-      return created;
-    });
+    const ready = (connection: Connection): Client =>
+      new Client(target, settings, (events) => new Channel(connection, CLIENT_TAKES, events));
+    const client = await dial(target, settings.timeoutMs, ready, settings.security?.tls);
     await client.#welcomed.promise;
     return client;
   }
@@ -114,16 +122,17 @@ export class Client {
     this.#channel = openChannel({
       message: (message, requestId) => this.#take(message, requestId),
       failed: (error) => this.#fail(error),
-      drained: () => {},
+      drained: () => this.#uploads.pump(),
       ended: () => this.#fail(new DrayError("closed", "the server ended the connection")),
       closed: (error) => this.#fail(error ?? new DrayError("closed", "the connection is closed")),
     });
+    this.#uploads = new UploadQueue(this.#channel.connection);
     this.#channel.send({
       type: "hello",
       versionMin: PROTOCOL_VERSION,
       versionMax: PROTOCOL_VERSION,
       capabilities: 0,
-      token: new Uint8Array(0),
+      token: settings.security?.token ?? new Uint8Array(0),
       agent: settings.agent,
     });
     this.#watch = setInterval(() => this.#watchSilence(), WATCH_INTERVAL_MS);
@@ -227,6 +236,85 @@ export class Client {
     });
   }
 
+  /**
+   * Gives the server a file. Settles when it is durable there. Uploads of one connection are sent one
+   * after the other; small ones (`eager`) without waiting for anything.
+   * @param source stays open until the promise settles
+   * @param sent told of each piece that is sent, for progress
+   * @returns how many of its bytes the server had already
+   */
+  async put(request: PutRequest, source: UploadSource, sent: (bytes: number) => void): Promise<number> {
+    const requestId = this.#nextRequestId++;
+    const sender = new UploadSender(request, requestId, source, sent);
+    let resumedBytes = 0;
+    const patienceMs = (): number => (sender.isComplete ? PUBLISH_LIMIT_MS : UPLOAD_SILENCE_LIMIT_MS);
+    const answered = this.#await(requestId, patienceMs, (message) => {
+      if (message.type === "done") return true;
+      if (message.type !== "ready" || sender.isInvited || message.offset > request.size)
+        throw new DrayError("protocol", `the peer sent "${message.type}" where it has no place`);
+      resumedBytes = message.offset;
+      sender.invite(message.offset);
+      this.#uploads.pumpSoon();
+      return false;
+    });
+    this.#uploads.add(sender);
+    this.#unansweredPuts++;
+    try {
+      await answered;
+    } catch (error) {
+      sender.giveUp();
+      this.#uploads.pumpSoon();
+      throw sender.error ?? error;
+    } finally {
+      this.#unansweredPuts--;
+    }
+    return resumedBytes;
+  }
+
+  /** Removes a file from the server. Settles when that is durable. */
+  remove(path: string): Promise<void> {
+    return this.#change({ type: "remove", path });
+  }
+
+  /** Gives a file of the server another name. Settles when that is durable. */
+  rename(from: string, to: string): Promise<void> {
+    return this.#change({ type: "rename", from, to });
+  }
+
+  #change(message: Message): Promise<void> {
+    return this.#request(
+      message,
+      () => PUBLISH_LIMIT_MS,
+      (answer) => {
+        if (answer.type !== "done")
+          throw new DrayError("protocol", `the peer sent "${answer.type}" where it has no place`);
+        return true;
+      },
+    );
+  }
+
+  /**
+   * Lists what the server holds in memory.
+   * @throws DrayError "protocol" when the count at the end is not that of the entries
+   */
+  cache(entries: (batch: CachedEntry[]) => void): Promise<void> {
+    let received = 0;
+    return this.#request(
+      { type: "cache" },
+      () => SILENCE_LIMIT_MS,
+      (message) => {
+        if (message.type === "cached") {
+          received += message.entries.length;
+          entries(message.entries);
+          return false;
+        }
+        if (message.type !== "done" || message.count !== received)
+          throw new DrayError("protocol", "the list of the cache is incomplete");
+        return true;
+      },
+    );
+  }
+
   /** Ends the connection; whatever is still asked for fails with the given reason. */
   close(reason = new DrayError("interrupted", "the transfer was stopped")): void {
     if (this.#pending.size === 0) this.#channel.connection.finish();
@@ -234,9 +322,16 @@ export class Client {
   }
 
   #request(message: Message, patienceMs: () => number, take: (answer: Message) => boolean): Promise<void> {
+    const requestId = this.#nextRequestId++;
+    const answered = this.#await(requestId, patienceMs, take);
+    if (this.isOpen) this.#channel.send(message, requestId);
+    return answered;
+  }
+
+  /** Settles when the answer to a request is complete. */
+  #await(requestId: number, patienceMs: () => number, take: (answer: Message) => boolean): Promise<void> {
     if (this.#closedBy !== undefined) return Promise.reject(this.#closedBy);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const requestId = this.#nextRequestId++;
     if (this.#pending.size === 0) this.#progressMs = performance.now();
     this.#pending.set(requestId, {
       failed: reject,
@@ -247,7 +342,6 @@ export class Client {
         return isComplete;
       },
     });
-    this.#channel.send(message, requestId);
     return promise;
   }
 
@@ -316,14 +410,26 @@ export class Client {
   #watchSilence(): void {
     if (this.#isWelcome && this.#pending.size === 0) return;
     const nowMs = performance.now();
-    const silentMs = nowMs - this.#channel.lastHeardMs;
-    const limitMs = this.#isWelcome ? SILENCE_LIMIT_MS : this.#settings.timeoutMs;
+    const { lastTakenMs } = this.#channel.connection;
+    const isUploading = this.#unansweredPuts > 0;
+    const silentMs = nowMs - Math.max(this.#channel.lastHeardMs, isUploading ? lastTakenMs : 0);
+    const limitMs = !this.#isWelcome
+      ? this.#settings.timeoutMs
+      : isUploading
+        ? UPLOAD_SILENCE_LIMIT_MS
+        : SILENCE_LIMIT_MS;
+    const progressMs = Math.max(this.#progressMs, isUploading ? lastTakenMs : 0);
     const [oldest] = this.#pending.values();
-    if (oldest !== undefined && this.#isWelcome && nowMs - this.#progressMs > oldest.patienceMs()) {
+    if (oldest !== undefined && this.#isWelcome && nowMs - progressMs > oldest.patienceMs()) {
       this.#fail(new DrayError("timeout", "the server made no progress with what it was asked for"));
     } else if (silentMs > limitMs) {
       this.#fail(new DrayError("timeout", `the server has been silent for ${Math.round(silentMs / 1000)} s`));
-    } else if (this.#isWelcome && silentMs > PING_AFTER_MS && nowMs - this.#lastPingMs > PING_AFTER_MS) {
+    } else if (
+      this.#isWelcome &&
+      // A server that hears nothing of a client that takes slowly would give it up.
+      Math.max(silentMs, nowMs - lastTakenMs) > PING_AFTER_MS &&
+      nowMs - this.#lastPingMs > PING_AFTER_MS
+    ) {
       this.#lastPingMs = nowMs;
       this.#channel.send({ type: "ping" });
     }

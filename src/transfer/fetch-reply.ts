@@ -1,6 +1,7 @@
 import { DrayError } from "../errors/dray-error.ts";
-import { type DigestKind, DigestChain, digestBytes, digestMatches } from "../wire/digest.ts";
+import type { DigestKind } from "../wire/digest.ts";
 import type { Message } from "../wire/messages.ts";
+import { BodyCheck } from "./body-check.ts";
 
 /** What the server says of the file before it sends it. */
 export interface FileHead {
@@ -21,8 +22,8 @@ export interface RequestedRange {
 /** Takes the pieces of one file in order. Every call may throw: the fetch then fails with that error. */
 export interface FileReceiver {
   head(head: FileHead): void;
-  /** One verified piece, valid only during the call. */
-  piece(bytes: Uint8Array): void;
+  /** One verified piece and the digest that it matched, both valid only during the call. */
+  piece(bytes: Uint8Array, digest: Uint8Array): void;
   /**
    * All announced bytes came and were verified.
    * @param chain the digest chain over the pieces
@@ -39,21 +40,17 @@ export class FetchReply {
   readonly #digest: DigestKind;
   readonly #range: RequestedRange;
   readonly #receiver: FileReceiver;
-  readonly #chain: DigestChain;
-  #expectedBytes: number | undefined;
-  #receivedBytes = 0;
-  #pieceBytes = 0;
+  #check: BodyCheck | undefined;
 
   constructor(digest: DigestKind, range: RequestedRange, receiver: FileReceiver) {
     this.#digest = digest;
     this.#range = range;
     this.#receiver = receiver;
-    this.#chain = new DigestChain(digest);
   }
 
   /** Payload bytes so far, for progress. */
   get receivedBytes(): number {
-    return this.#receivedBytes;
+    return this.#check?.receivedBytes ?? 0;
   }
 
   /**
@@ -63,9 +60,9 @@ export class FetchReply {
    */
   take(message: Message): boolean {
     if (message.type === "file") {
-      if (this.#expectedBytes !== undefined) throw outOfPlace("file");
-      this.#expectedBytes = message.length;
+      if (this.#check !== undefined) throw outOfPlace("file");
       const { size, mtimeUs, mode, offset, length } = message;
+      this.#check = new BodyCheck(this.#digest, length);
       if (
         offset !== Math.min(this.#range.offset, size) ||
         length !== Math.min(this.#range.length, size - offset)
@@ -75,52 +72,16 @@ export class FetchReply {
       this.#receiver.head({ sizeBytes: size, mtimeUs, mode, offset, lengthBytes: length });
       return false;
     }
-    if (this.#expectedBytes === undefined) throw outOfPlace(message.type);
+    if (this.#check === undefined) throw outOfPlace(message.type);
     if (message.type === "data") {
-      this.#takePiece(message.payload, this.#expectedBytes);
+      const { bytes, digest } = this.#check.piece(message.payload);
+      this.#receiver.piece(bytes, digest);
       return false;
     }
     if (message.type !== "end") throw outOfPlace(message.type);
-    if (message.length !== this.#expectedBytes || this.#receivedBytes !== this.#expectedBytes) {
-      throw new DrayError(
-        "integrity",
-        `the peer announced ${this.#expectedBytes} bytes and sent ${this.#receivedBytes}`,
-      );
-    }
-    if (Buffer.compare(message.chain, this.#chain.value) !== 0) {
-      throw new DrayError("integrity", "the digest over the whole transfer does not match");
-    }
-    this.#receiver.complete(this.#chain.value, this.#pieceBytes);
+    this.#check.end(message.length, message.chain);
+    this.#receiver.complete(this.#check.chain, this.#check.pieceBytes);
     return true;
-  }
-
-  #takePiece(payload: Uint8Array, expectedBytes: number): void {
-    const width = digestBytes(this.#digest);
-    if (payload.length <= width) throw new DrayError("protocol", "the peer sent an empty piece");
-    const digest = payload.subarray(0, width);
-    const bytes = payload.subarray(width);
-    if (this.#receivedBytes + bytes.length > expectedBytes) {
-      throw new DrayError(
-        "integrity",
-        `the peer sent more than the ${expectedBytes} bytes that it announced`,
-      );
-    }
-    this.#checkPieceLength(bytes.length, expectedBytes);
-    if (!digestMatches(this.#digest, bytes, digest)) {
-      throw new DrayError("integrity", `the piece at byte ${this.#receivedBytes} does not match its digest`);
-    }
-    this.#receivedBytes += bytes.length;
-    this.#chain.add(digest);
-    this.#receiver.piece(bytes);
-  }
-
-  /** All pieces but the last have one length, so that a digest chain can be computed again from a file. */
-  #checkPieceLength(lengthBytes: number, expectedBytes: number): void {
-    if (this.#receivedBytes === 0) this.#pieceBytes = lengthBytes;
-    const isLast = this.#receivedBytes + lengthBytes === expectedBytes;
-    if (lengthBytes > this.#pieceBytes || (lengthBytes < this.#pieceBytes && !isLast)) {
-      throw new DrayError("protocol", "the peer sent pieces of different lengths");
-    }
   }
 }
 

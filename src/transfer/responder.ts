@@ -1,5 +1,8 @@
 import { type Message, messageBytes, writeMessage } from "../wire/messages.ts";
 
+/** From here on, a write of its own costs less than a copy. */
+const LEND_FROM_BYTES = 32 * 1024;
+
 /**
  * Room for frames that leave in one write. One buffer serves all connections of a thread: a
  * connection copies only what the system did not take.
@@ -7,6 +10,7 @@ import { type Message, messageBytes, writeMessage } from "../wire/messages.ts";
 export class OutBuffer {
   readonly #capacityBytes: number;
   #bytes: Uint8Array;
+  #lent: Uint8Array | undefined;
   usedBytes = 0;
 
   constructor(capacityBytes: number) {
@@ -19,7 +23,24 @@ export class OutBuffer {
   }
 
   get freeBytes(): number {
-    return this.#capacityBytes - this.usedBytes;
+    return this.#lent === undefined ? this.#capacityBytes - this.usedBytes : 0;
+  }
+
+  /** What is to be sent, valid until the buffer is used again. */
+  get frames(): Uint8Array {
+    return this.#lent ?? this.#bytes.subarray(0, this.usedBytes);
+  }
+
+  /**
+   * Puts frames that are complete already, as many bytes as are free at most. Long ones are sent from where
+   * they lie and must stay there until the write; nothing else fits then.
+   * @returns where they are until then: the bytes that hold them, at what usedBytes was before
+   */
+  putFrames(frames: Uint8Array): Uint8Array {
+    if (this.usedBytes === 0 && frames.length > LEND_FROM_BYTES) this.#lent = frames;
+    else this.#bytes.set(frames, this.usedBytes);
+    this.usedBytes += frames.length;
+    return this.#lent ?? this.#bytes;
   }
 
   /** An empty buffer takes any message: it grows for that one. */
@@ -34,6 +55,7 @@ export class OutBuffer {
   }
 
   empty(): void {
+    this.#lent = undefined;
     this.usedBytes = 0;
     if (this.#bytes.length > this.#capacityBytes) this.#bytes = new Uint8Array(this.#capacityBytes);
   }
@@ -46,6 +68,8 @@ export class OutBuffer {
  */
 export type FillResult = "more" | "waiting" | "done";
 
+export type BodyMessage = Extract<Message, { type: "data" | "end" }>;
+
 /** The answer to one request, produced piece by piece as the connection takes it. */
 export interface Responder {
   /**
@@ -57,6 +81,11 @@ export interface Responder {
   waitsForClient?(): boolean;
   /** For the client's MORE. */
   more?(credit: number): void;
+  /**
+   * For the DATA and END that belong to a PUT; what is in them is valid only during the call.
+   * A throw ends the answer with an ERROR message, and what still comes is passed over.
+   */
+  body?(message: BodyMessage): void;
   /** The request is over, in whatever way. Called exactly once. */
   release(): void;
 }

@@ -2,7 +2,16 @@ import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import type { Connection } from "../net/connection.ts";
 import { type Message, PROTOCOL_VERSION, SERVER_TAKES } from "../wire/messages.ts";
 import { Channel } from "./channel.ts";
-import { OutBuffer, type Responder } from "./responder.ts";
+import type { Moved } from "./pace.ts";
+import { type BodyMessage, OutBuffer, type Responder } from "./responder.ts";
+
+/** Who asks: known from the handshake on, the same for every request of a connection. */
+export interface ClientIdentity {
+  /** The name of the token that it gave; undefined when the token has none, or none is asked for. */
+  readonly name: string | undefined;
+  /** The peer's IP address, without the port. */
+  readonly address: string;
+}
 
 /** What a kind of server can do. */
 export interface Services {
@@ -15,10 +24,21 @@ export interface Services {
    * called when an answer that waited has something to send.
    * @throws DrayError to refuse the request
    */
-  respond(request: Message, requestId: number, wake: () => void): Responder | undefined;
+  respond(
+    request: Message,
+    requestId: number,
+    wake: () => void,
+    client: ClientIdentity,
+  ): Responder | undefined;
 }
 
 export interface SessionEvents {
+  /**
+   * Says who gives this token; `token` is valid only during the call.
+   * @returns the token's name, if it has one
+   * @throws DrayError "unauthorized" or "busy" to end the connection
+   */
+  admit(session: Session, token: Uint8Array): string | undefined;
   closed(session: Session, error: DrayError | undefined): void;
 }
 
@@ -29,6 +49,8 @@ const TURN_BYTES = 4 * 1024 * 1024;
 /** Holds one batch of a list, or two pieces of a file with their frames. */
 const OUT_BUFFER_BYTES = 560 * 1024;
 const MAX_ERROR_CHARACTERS = 2_000;
+/** From strangers: nothing large is kept of what they send. */
+const BEFORE_HELLO_TAKES = ["hello", "ping", "pong"] as const;
 /** A timer takes no more; a longer wait is taken up again when it ends. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -49,7 +71,11 @@ interface QueuedRequest {
 export class Session {
   readonly #channel: Channel;
   readonly #services: Services;
+  readonly #events: SessionEvents;
   readonly #queue: QueuedRequest[] = [];
+  readonly #openedMs = performance.now();
+  readonly #address: string;
+  #client: ClientIdentity;
   #isWelcome = false;
   #isEnding = false;
   #hasClientEnded = false;
@@ -58,10 +84,15 @@ export class Session {
   #pumpQueued = false;
   /** Requests that came while the server was shutting down. */
   #turnedAway = 0;
+  /** The PUT whose END has not come yet: one at a time, whatever has become of it. */
+  #bodyOf: number | undefined;
 
   constructor(connection: Connection, services: Services, events: SessionEvents) {
     this.#services = services;
-    this.#channel = new Channel(connection, SERVER_TAKES, {
+    this.#events = events;
+    this.#address = connection.address;
+    this.#client = { name: undefined, address: connection.address };
+    this.#channel = new Channel(connection, BEFORE_HELLO_TAKES, {
       message: (message, requestId) => this.#take(message, requestId),
       failed: (error) => this.refuse(error),
       drained: () => this.#pump(),
@@ -82,6 +113,16 @@ export class Session {
     return this.#channel.connection.peer;
   }
 
+  /** The peer's IP address, without the port. */
+  get address(): string {
+    return this.#address;
+  }
+
+  /** When the connection was accepted, on the clock of performance.now(). */
+  get openedMs(): number {
+    return this.#openedMs;
+  }
+
   get isWelcome(): boolean {
     return this.#isWelcome;
   }
@@ -90,23 +131,30 @@ export class Session {
     return this.#queue.length > 0;
   }
 
+  /** When the client last sent anything, on the clock of performance.now(). */
+  get lastHeardMs(): number {
+    return this.#channel.lastHeardMs;
+  }
+
+  /** When the client last sent or took anything, on the clock of performance.now(). */
+  get lastMovedMs(): number {
+    return Math.max(this.#channel.lastHeardMs, this.#channel.connection.lastTakenMs);
+  }
+
   /**
-   * When the client last did its part, on the clock of performance.now(): took bytes, if some wait for
-   * it, or said or took anything.
+   * What the client has moved, while there are bytes for it to take, or the rest of a message for it
+   * to send; undefined while there is nothing of this kind.
    */
-  get lastActiveMs(): number {
-    const { lastTakenMs } = this.#channel.connection;
-    return this.isBlocked ? lastTakenMs : Math.max(this.#channel.lastHeardMs, lastTakenMs);
+  get moved(): Moved | undefined {
+    const { connection } = this.#channel;
+    if (connection.pendingBytes > 0) return { bytes: connection.takenBytes, lastMs: connection.lastTakenMs };
+    if (!this.#channel.isInsideMessage) return undefined;
+    return { bytes: this.#channel.heardBytes, lastMs: this.#channel.lastHeardMs };
   }
 
   /** Whether nothing goes on until the client does its part, and says more. */
   get waitsForClient(): boolean {
     return this.#queue[0]?.responder.waitsForClient?.() === true;
-  }
-
-  /** Whether bytes wait for the client to take them. */
-  get isBlocked(): boolean {
-    return this.#channel.connection.pendingBytes > 0;
   }
 
   /** Takes no further request; ends when the running ones are answered. */
@@ -131,14 +179,37 @@ export class Session {
       this.#queue.find((request) => request.requestId === requestId)?.responder.more?.(message.credit);
       return this.#pump();
     }
+    if (message.type === "data" || message.type === "end") return this.#takeBody(message, requestId);
     if (message.type === "hello" || requestId === 0) {
       throw new DrayError("protocol", `the peer sent "${message.type}" where it has no place`);
     }
     if (this.#queue.length >= MAX_REQUESTS) {
       throw new DrayError("protocol", `the peer has more than ${MAX_REQUESTS} requests under way`);
     }
+    if (message.type === "put") this.#beginBody(requestId);
     if (this.#isEnding) return this.#turnAway(requestId);
     this.#enqueue(message, requestId);
+  }
+
+  #beginBody(requestId: number): void {
+    if (this.#bodyOf !== undefined)
+      throw new DrayError("protocol", "the peer sent a PUT before END of another one");
+    this.#bodyOf = requestId;
+  }
+
+  #takeBody(message: BodyMessage, requestId: number): void {
+    if (requestId !== this.#bodyOf)
+      throw new DrayError("protocol", `the peer sent "${message.type}" that belongs to no PUT`);
+    if (message.type === "end") this.#bodyOf = undefined;
+    const request = this.#queue.find((queued) => queued.requestId === requestId);
+    if (request === undefined) return; // it has failed already
+    try {
+      request.responder.body?.(message);
+    } catch (error) {
+      request.responder.release();
+      request.responder = failing(asDrayError(error));
+    }
+    this.#pumpSoon();
   }
 
   #turnAway(requestId: number): void {
@@ -166,7 +237,7 @@ export class Session {
 
   #responderFor(message: Message, requestId: number): Responder {
     try {
-      const responder = this.#services.respond(message, requestId, () => this.#pump());
+      const responder = this.#services.respond(message, requestId, () => this.#pump(), this.#client);
       if (responder !== undefined) return responder;
       return failing(new DrayError("unsupported", `this server does not offer "${message.type}"`));
     } catch (error) {
@@ -184,7 +255,9 @@ export class Session {
         ),
       );
     }
+    this.#client = { ...this.#client, name: this.#events.admit(this, message.token) };
     this.#isWelcome = true;
+    this.#channel.takes(SERVER_TAKES);
     const { capabilities, agent } = this.#services;
     this.#channel.send({
       type: "welcome",
@@ -203,7 +276,7 @@ export class Session {
       if (turnBytes >= TURN_BYTES) return this.#queueTurn();
       const filled = this.#fillShared();
       turnBytes += filled.usedBytes;
-      if (filled.usedBytes > 0) connection.write(shared.bytes.subarray(0, filled.usedBytes));
+      if (filled.usedBytes > 0) connection.write(shared.frames);
       else if (filled.isWaiting) return this.#giveUpIfEnded();
     }
     if (this.#isEnding && this.#queue.length === 0) connection.finish();
@@ -213,7 +286,7 @@ export class Session {
   #giveUpIfEnded(): void {
     if (!this.#hasClientEnded || !this.waitsForClient) return;
     this.refuse(
-      new DrayError("closed", "the client ended its side without giving credit for the rest of the list"),
+      new DrayError("closed", "the client ended its side before it gave what the rest of the answer needs"),
     );
   }
 

@@ -33,6 +33,17 @@ export function sealFrame(
   writeU32(target, offset, checkOf(target, offset, FRAME_HEADER_BYTES + payloadBytes));
 }
 
+/** Gives a complete frame to another request. */
+export function readdressFrame(
+  target: Uint8Array,
+  offset: number,
+  requestId: number,
+  frameBytes: number,
+): void {
+  writeU32(target, offset + 12, requestId);
+  writeU32(target, offset, checkOf(target, offset, frameBytes));
+}
+
 function checkOf(bytes: Uint8Array, offset: number, frameBytes: number): number {
   const checked = bytes.subarray(offset + CHECKED_FROM, offset + frameBytes);
   return Number(Bun.hash.xxHash3(checked) & 0xffff_ffffn);

@@ -1,5 +1,11 @@
 import { DrayError } from "../errors/dray-error.ts";
 import { type ErrorCode, ERROR_CODES, codeFromWire } from "../errors/codes.ts";
+import {
+  type CachedEntry,
+  cachedEntriesBytes,
+  readCachedEntries,
+  writeCachedEntries,
+} from "./cached-entries.ts";
 import { ByteReader, ByteWriter, textFieldBytes } from "./cursor.ts";
 import { type DigestKind, digestBytes, writeDigest } from "./digest.ts";
 import { type ListEntry, readEntries, entriesBytes, writeEntries } from "./entries.ts";
@@ -16,11 +22,13 @@ const MAX_DIGESTS_BYTES = 4096;
 export const MAX_ENTRIES_BYTES = 128 * 1024;
 export const MAX_ORDER_BYTES = 256 * 1024;
 export const MAX_EVENT_BYTES = 4 * 1024 * 1024;
+/** Largest file whose bytes may follow their PUT at once. */
+export const MAX_EAGER_BYTES = 256 * 1024;
 /** A FETCH of this length asks for everything up to the end of the file. */
 export const TO_END = Number.MAX_SAFE_INTEGER;
 
 /** What a server offers, as bits of WELCOME. */
-export const CAPABILITY = { content: 1, orders: 2 } as const;
+export const CAPABILITY = { content: 1, orders: 2, cache: 4, writes: 8 } as const;
 
 export type Message =
   | {
@@ -42,7 +50,7 @@ export type Message =
   | { type: "listed"; files: number; directories: number; others: number }
   | { type: "fetch"; path: string; offset: number; length: number; delayMs: number; digest: DigestKind }
   | { type: "file"; size: number; mtimeUs: number; mode: number; offset: number; length: number }
-  /** `payload` is digest and bytes in one, as they came: the receiver of a FETCH knows the digest's kind. */
+  /** `payload` is digest and bytes in one, as they came: FETCH or PUT said of what kind the digest is. */
   | { type: "data"; payload: Uint8Array }
   | { type: "end"; length: number; chain: Uint8Array }
   /** Asks for the digests of a file's pieces instead of the file. */
@@ -50,11 +58,31 @@ export type Message =
   /** Digests of the next pieces, one behind the other. */
   | { type: "digests"; payload: Uint8Array }
   | { type: "order"; json: string }
-  | { type: "event"; json: string };
+  | { type: "event"; json: string }
+  /** Announces a file; its bytes follow as DATA and END, at once if `eager`, otherwise after READY. */
+  | {
+      type: "put";
+      path: string;
+      size: number;
+      mtimeUs: number;
+      mode: number;
+      digest: DigestKind;
+      eager: boolean;
+    }
+  /** The server has the first `offset` bytes of the announced file: the rest may come. */
+  | { type: "ready"; offset: number }
+  | { type: "done"; count: number }
+  | { type: "remove"; path: string }
+  | { type: "rename"; from: string; to: string }
+  /** Asks what the server holds in memory. */
+  | { type: "cache" }
+  | { type: "cached"; entries: CachedEntry[] };
 
 export type MessageType = Message["type"];
 
 const DIGEST_NUMBERS: Record<DigestKind, number> = { xxh3: 1, sha256: 2 };
+/** Bit 0 of the flags of PUT. */
+const EAGER_FLAG = 1;
 
 const FRAMES: Record<MessageType, { number: number; maxBytes: number }> = {
   hello: { number: 1, maxBytes: 1024 },
@@ -74,6 +102,13 @@ const FRAMES: Record<MessageType, { number: number; maxBytes: number }> = {
   digests: { number: 25, maxBytes: MAX_DIGESTS_BYTES },
   order: { number: 32, maxBytes: MAX_ORDER_BYTES },
   event: { number: 33, maxBytes: MAX_EVENT_BYTES },
+  put: { number: 40, maxBytes: 8 * 1024 },
+  ready: { number: 41, maxBytes: 8 },
+  done: { number: 42, maxBytes: 8 },
+  remove: { number: 43, maxBytes: 8 * 1024 },
+  rename: { number: 44, maxBytes: 16 * 1024 },
+  cache: { number: 45, maxBytes: 0 },
+  cached: { number: 46, maxBytes: MAX_ENTRIES_BYTES },
 };
 
 const typeByNumber = new Map(
@@ -89,7 +124,13 @@ export const SERVER_TAKES: readonly MessageType[] = [
   "more",
   "fetch",
   "sums",
+  "data",
+  "end",
   "order",
+  "put",
+  "remove",
+  "rename",
+  "cache",
 ];
 export const CLIENT_TAKES: readonly MessageType[] = [
   "welcome",
@@ -103,6 +144,9 @@ export const CLIENT_TAKES: readonly MessageType[] = [
   "end",
   "digests",
   "event",
+  "ready",
+  "done",
+  "cached",
 ];
 
 /** The limit function for a FrameDecoder of one side. */
@@ -177,6 +221,25 @@ export function sealDataFrame(
   return target.subarray(start, start + width);
 }
 
+/**
+ * Writes a DATA frame around a piece that lies elsewhere and whose digest is known.
+ * @returns the position behind it
+ */
+export function writeDataFrame(
+  target: Uint8Array,
+  offset: number,
+  requestId: number,
+  digest: Uint8Array,
+  piece: Uint8Array,
+): number {
+  const start = offset + FRAME_HEADER_BYTES;
+  target.set(digest, start);
+  target.set(piece, start + digest.length);
+  const payloadBytes = digest.length + piece.length;
+  sealFrame(target, offset, FRAMES.data.number, requestId, payloadBytes);
+  return start + payloadBytes;
+}
+
 function payloadSize(message: Message): number {
   switch (message.type) {
     case "hello":
@@ -211,6 +274,19 @@ function payloadSize(message: Message): number {
     case "order":
     case "event":
       return Buffer.byteLength(message.json);
+    case "put":
+      return 20 + textFieldBytes(message.path);
+    case "ready":
+    case "done":
+      return 8;
+    case "remove":
+      return textFieldBytes(message.path);
+    case "rename":
+      return textFieldBytes(message.from) + textFieldBytes(message.to);
+    case "cache":
+      return 0;
+    case "cached":
+      return cachedEntriesBytes(message.entries);
   }
 }
 
@@ -274,6 +350,26 @@ function writePayload(message: Message, to: ByteWriter): void {
     case "order":
     case "event":
       return to.bytes(Buffer.from(message.json));
+    case "put":
+      to.i64(message.size);
+      to.i64(message.mtimeUs);
+      to.u16(message.mode);
+      to.u8(DIGEST_NUMBERS[message.digest]);
+      to.u8(message.eager ? EAGER_FLAG : 0);
+      return to.text(message.path);
+    case "ready":
+      return to.i64(message.offset);
+    case "done":
+      return to.i64(message.count);
+    case "remove":
+      return to.text(message.path);
+    case "rename":
+      to.text(message.from);
+      return to.text(message.to);
+    case "cache":
+      return;
+    case "cached":
+      return writeCachedEntries(message.entries, to);
   }
 }
 
@@ -357,6 +453,26 @@ function readPayload(type: MessageType, from: ByteReader): Message {
     case "order":
     case "event":
       return { type, json: readJsonText(from) };
+    case "put": {
+      const size = from.size();
+      const mtimeUs = from.i64();
+      const mode = from.u16();
+      const digest = readDigestKind(from.u8());
+      const eager = readEager(from.u8(), size);
+      return { type, size, mtimeUs, mode, digest, eager, path: from.text() };
+    }
+    case "ready":
+      return { type, offset: from.size() };
+    case "done":
+      return { type, count: from.size() };
+    case "remove":
+      return { type, path: from.text() };
+    case "rename":
+      return { type, from: from.text(), to: from.text() };
+    case "cache":
+      return { type };
+    case "cached":
+      return { type, entries: readCachedEntries(from) };
   }
 }
 
@@ -368,6 +484,18 @@ function readDigestKind(number: number): DigestKind {
   if (number === DIGEST_NUMBERS.xxh3) return "xxh3";
   if (number === DIGEST_NUMBERS.sha256) return "sha256";
   throw new DrayError("protocol", `the peer asks for an unknown digest (${number})`);
+}
+
+function readEager(flags: number, sizeBytes: number): boolean {
+  if ((flags & ~EAGER_FLAG) !== 0) throw new DrayError("protocol", "the peer sent a PUT with unknown flags");
+  const isEager = flags === EAGER_FLAG;
+  if (isEager && sizeBytes > MAX_EAGER_BYTES) {
+    throw new DrayError(
+      "protocol",
+      `the peer announced ${sizeBytes} bytes to follow at once, over the limit of ${MAX_EAGER_BYTES}`,
+    );
+  }
+  return isEager;
 }
 
 const jsonDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -2,6 +2,7 @@ import type { ContenderKind } from "./contender.ts";
 import { cp } from "./cp.ts";
 import type { DataName } from "./data.ts";
 import { dray } from "./dray.ts";
+import { curl, drayFetch } from "./fetch.ts";
 import { loopback } from "./loopback.ts";
 import { rclone } from "./rclone.ts";
 import { rsync } from "./rsync.ts";
@@ -69,5 +70,13 @@ export const ROWS: readonly Row[] = [
     keepsCopy: true,
     contenders: [dray("batch"), rsync(), rclone],
     goals: [{ dray: "dray", peer: "rsync", atLeast: 3 }],
+  },
+  {
+    name: "fetch-large",
+    title: "One file of 2 GiB with a client of its own (`dray fetch` verifies, syncs and sums)",
+    data: "large",
+    keepsCopy: false,
+    contenders: [drayFetch(), drayFetch("--no-sum"), curl(false), curl(true), loopback],
+    goals: [{ dray: "dray fetch", peer: "curl, sync and sha256sum", atLeast: 2 }],
   },
 ];

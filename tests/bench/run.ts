@@ -1,10 +1,10 @@
 /**
- * `npm run bench`: dray beside rsync, rclone and cp, on the same data, on this machine, over loopback.
+ * `npm run bench`: dray beside rsync, rclone, curl and cp, on the same data, on this machine, over loopback.
  *
  *   npm run bench -- [--rounds N] [--only NAME]... [--dir DIR] [--write FILE]
  *
  *   --rounds N     so many timed rounds after a warm-up (5)
- *   --only NAME    only this row: large, small, small-synced, unchanged; may be given several times
+ *   --only NAME    only this row: large, small, small-synced, unchanged, fetch-large; may be given several times
  *   --dir DIR      measures the file system of DIR (the system's temp directory)
  *   --write FILE   also writes the Markdown to FILE: docs/BENCHMARKS.md
  */

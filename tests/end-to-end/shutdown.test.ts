@@ -224,7 +224,7 @@ describe("places that are taken", () => {
     await using stage = await Stage.open();
     const { code, stderr } = await runDray(["mirror", "-p", "0", "-m", stage.mirrorDirectory]);
     expect(code).toBe(6);
-    expect(stderr).toContain("another dray mirror is using");
+    expect(stderr).toContain("another dray is using");
 
     const content = await stage.content("data", (directory) =>
       makeLargeFile(join(directory, "f"), { seed: 6, sizeBytes: 10 }),

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { ERROR_CODES, type ErrorCode } from "../../src/errors/codes.ts";
 import { ENTRY_KINDS, type ListEntry } from "../../src/wire/entries.ts";
+import type { CachedEntry } from "../../src/wire/cached-entries.ts";
 import type { Message, MessageType } from "../../src/wire/messages.ts";
 
 /** Largest payload of each message, as docs/PROTOCOL.md has it. */
@@ -22,6 +23,13 @@ export const PAYLOAD_LIMITS: Record<MessageType, number> = {
   digests: 4096,
   order: 262_144,
   event: 4_194_304,
+  put: 8192,
+  ready: 8,
+  done: 8,
+  remove: 8192,
+  rename: 16_384,
+  cache: 0,
+  cached: 131_072,
 };
 
 const u16 = fc.integer({ min: 0, max: 0xffff });
@@ -49,9 +57,16 @@ const entry: fc.Arbitrary<ListEntry> = fc.record({
   target: text(60),
 });
 
+const cachedEntry: fc.Arbitrary<CachedEntry> = fc.record({ path: text(60), size, hits: size, pins: u32 });
+
 const digest = fc.constantFrom<("xxh3" | "sha256")[]>("xxh3", "sha256");
 const bytes = (maxBytes: number): fc.Arbitrary<Uint8Array> =>
   fc.uint8Array({ maxLength: maxBytes, size: "max" });
+
+/** What follows its PUT at once is at most 262,144 bytes. */
+const putFields = fc
+  .record({ path: text(1000), size, mtimeUs, mode: u16, digest, eager: fc.boolean() })
+  .map((fields) => (fields.eager ? { ...fields, size: fields.size % 262_145 } : fields));
 
 const messagesByType: {
   [Type in MessageType]: fc.Arbitrary<Omit<Extract<Message, { type: Type }>, "type">>;
@@ -83,6 +98,13 @@ const messagesByType: {
   digests: fc.record({ payload: bytes(4096) }),
   order: fc.record({ json: text(3000) }),
   event: fc.record({ json: text(3000) }),
+  put: putFields,
+  ready: fc.record({ offset: size }),
+  done: fc.record({ count: size }),
+  remove: fc.record({ path: text(1000) }),
+  rename: fc.record({ from: text(1000), to: text(1000) }),
+  cache: fc.constant({}),
+  cached: fc.record({ entries: fc.array(cachedEntry, { maxLength: 30 }) }),
 };
 
 export function arbitraryMessageOf(types: readonly MessageType[]): fc.Arbitrary<Message> {

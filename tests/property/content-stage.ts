@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import { ContainedRoot } from "../../src/disk/contained-root.ts";
 import { contentService } from "../../src/transfer/content-service.ts";
-import { Server } from "../../src/transfer/server.ts";
+import { Server, type ServerSettings } from "../../src/transfer/server.ts";
 import type { Services } from "../../src/transfer/session.ts";
 import { type TempFolder, tempFolder } from "../support/temp.ts";
 import { naiveMessage } from "./naive-codec.ts";
@@ -19,10 +19,13 @@ export const SENT = {
   end: 23,
 } as const;
 
-export const HELLO = naiveMessage(
-  { type: "hello", versionMin: 1, versionMax: 1, capabilities: 0, token: new Uint8Array(0), agent: "test/1" },
-  0,
-);
+export const HELLO = helloWith("");
+
+export function helloWith(token: string): Buffer {
+  const versions = { versionMin: 1, versionMax: 1, capabilities: 0 };
+  return naiveMessage({ type: "hello", ...versions, token: Buffer.from(token), agent: "test/1" }, 0);
+}
+
 export const PING = naiveMessage({ type: "ping" }, 0);
 
 export function list(id: number, credit = 100, path = "."): Buffer {
@@ -60,10 +63,16 @@ export async function settled(peer: RawPeer): Promise<number[]> {
   return typesOf(peer).filter((type) => type !== SENT.pong);
 }
 
+/** Settings of the server that differ, and what it serves. */
+export type StageOptions = Partial<ServerSettings> & { services?: Services };
+
 /** A content server in this process over a folder with docs/a, docs/b and docs/c, and raw clients for it. */
 export class ContentStage implements AsyncDisposable {
   readonly folder: TempFolder = tempFolder();
   readonly root: ContainedRoot;
+  /** What the server has logged. */
+  readonly warnings: string[] = [];
+  readonly debugs: string[] = [];
   readonly #peers: RawPeer[] = [];
   server: Server;
 
@@ -75,7 +84,7 @@ export class ContentStage implements AsyncDisposable {
   }
 
   /** The same port is not promised. */
-  async restart(options: { maxConnections?: number; services?: Services }): Promise<void> {
+  async restart(options: StageOptions): Promise<void> {
     await this.server.stop();
     this.server = this.#serve(options);
   }
@@ -101,9 +110,11 @@ export class ContentStage implements AsyncDisposable {
     this.folder[Symbol.dispose]();
   }
 
-  #serve(options: { maxConnections?: number; services?: Services }): Server {
-    const { maxConnections = 100, services = contentService(this.root, "server/1") } = options;
-    const log = { debug: () => {}, warn: () => {} };
-    return new Server({ address: "127.0.0.1", port: 0, maxConnections }, services, log);
+  #serve({ services = contentService(this.root, "server/1"), ...settings }: StageOptions): Server {
+    const log = {
+      debug: (message: string) => void this.debugs.push(message),
+      warn: (message: string) => void this.warnings.push(message),
+    };
+    return new Server({ address: "127.0.0.1", port: 0, maxConnections: 100, ...settings }, services, log);
   }
 }

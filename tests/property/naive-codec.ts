@@ -23,6 +23,13 @@ const TYPE_NUMBERS: Record<Message["type"], number> = {
   digests: 25,
   order: 32,
   event: 33,
+  put: 40,
+  ready: 41,
+  done: 42,
+  remove: 43,
+  rename: 44,
+  cache: 45,
+  cached: 46,
 };
 
 const CODE_NUMBERS: Record<string, number> = {
@@ -44,6 +51,7 @@ const CODE_NUMBERS: Record<string, number> = {
   storage: 16,
   "no-space": 17,
   interrupted: 18,
+  locked: 19,
 };
 
 const KIND_NUMBERS: Record<string, number> = {
@@ -168,6 +176,32 @@ function fieldsOf(message: Message): Uint8Array[] {
     case "order":
     case "event":
       return [Buffer.from(message.json, "utf8")];
+    case "put":
+      return [
+        i64(message.size),
+        i64(message.mtimeUs),
+        u16(message.mode),
+        u8(message.digest === "xxh3" ? 1 : 2),
+        u8(message.eager ? 1 : 0),
+        text(message.path),
+      ];
+    case "ready":
+      return [i64(message.offset)];
+    case "done":
+      return [i64(message.count)];
+    case "remove":
+      return [text(message.path)];
+    case "rename":
+      return [text(message.from), text(message.to)];
+    case "cache":
+      return [];
+    case "cached":
+      return message.entries.flatMap((entry) => [
+        text(entry.path),
+        i64(entry.size),
+        i64(entry.hits),
+        u32(entry.pins),
+      ]);
   }
 }
 

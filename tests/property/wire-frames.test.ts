@@ -289,4 +289,11 @@ const ONE_OF_EACH: Record<MessageType, Message> = {
   digests: { type: "digests", payload: none },
   order: { type: "order", json: "" },
   event: { type: "event", json: "" },
+  put: { type: "put", path: "a", size: 0, mtimeUs: 0, mode: 0, digest: "xxh3", eager: true },
+  ready: { type: "ready", offset: 0 },
+  done: { type: "done", count: 1 },
+  remove: { type: "remove", path: "a" },
+  rename: { type: "rename", from: "a", to: "b" },
+  cache: { type: "cache" },
+  cached: { type: "cached", entries: [] },
 };

@@ -143,6 +143,34 @@ function filledToTheLimit(): [string, (extraBytes: number) => Message][] {
     ["digests", (extra) => ({ type: "digests", payload: new Uint8Array(4096 + extra).fill(5) })],
     ["order", (extra) => ({ type: "order", json: text(262_144 + extra) })],
     ["event", (extra) => ({ type: "event", json: text(4_194_304 + extra) })],
+    [
+      "put",
+      (extra) => ({
+        type: "put",
+        size: 262_144,
+        mtimeUs: -1,
+        mode: 0o644,
+        digest: "sha256",
+        eager: true,
+        path: text(8192 - 22 + extra),
+      }),
+    ],
+    ["remove", (extra) => ({ type: "remove", path: text(8192 - 2 + extra) })],
+    ["rename", (extra) => ({ type: "rename", from: text(8190), to: text(8190 + extra) })],
+    [
+      "cached",
+      (extra) => {
+        const one = { size: 1, hits: 2, pins: 3 } as const;
+        const half = 131_072 / 2 - 22;
+        return {
+          type: "cached",
+          entries: [
+            { ...one, path: text(half) },
+            { ...one, path: text(half + extra) },
+          ],
+        };
+      },
+    ],
   ];
 }
 
@@ -184,6 +212,27 @@ describe("a payload of any bytes", () => {
       fc.property(damaged, ([frameType, payload]) => isMessageOrBreach(frameType, payload)),
       runs(2000),
     );
+  });
+});
+
+describe("a PUT", () => {
+  const flagsAt = 8 + 8 + 2 + 1;
+
+  test("of more than 262,144 bytes that are to follow at once is a breach of protocol", () => {
+    const put = { type: "put", path: "a", mtimeUs: 0, mode: 0, digest: "xxh3", eager: true } as const;
+    const most = new Uint8Array(naiveMessage({ ...put, size: 262_144 }, 1));
+    expect(decoded(most)).toMatchObject({ size: 262_144, eager: true });
+    const over = new Uint8Array(naiveMessage({ ...put, size: 262_145 }, 1));
+    expect(() => decoded(over)).toThrow("over the limit of 262144");
+  });
+
+  test("with a flag that nobody knows is a breach of protocol", () => {
+    const put = { type: "put", path: "a", size: 1, mtimeUs: 0, mode: 0, digest: "xxh3" } as const;
+    const frame = new Uint8Array(naiveMessage({ ...put, eager: true }, 1));
+    for (let bit = 1; bit < 8; bit++) {
+      frame[NAIVE_HEADER_BYTES + flagsAt] = 1 << bit;
+      expect(() => decoded(frame)).toThrow("unknown flags");
+    }
   });
 });
 

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { type Socket, connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 
 export interface Frame {
   type: number;
@@ -41,6 +42,16 @@ export class ServerError extends Error {
   }
 }
 
+/** How to be let in. */
+export interface Door {
+  /** What HELLO carries. */
+  token?: string;
+  /** Speak TLS and believe this authority; with a certificate of our own, if one is given. */
+  tls?: { ca: string; cert?: string; key?: string };
+  /** Which of this machine's addresses to come from: all of 127.0.0.0/8 are. */
+  localAddress?: string;
+}
+
 const HEADER_BYTES = 16;
 const LIMITS: Record<number, number> = {
   2: 1024,
@@ -72,8 +83,10 @@ export class IndependentClient implements AsyncDisposable {
   static async connect(
     port: number,
     versions: [min: number, max: number] = [1, 1],
+    door: Door = {},
   ): Promise<IndependentClient> {
-    const client = await IndependentClient.connectSilently(port);
+    const client = await IndependentClient.connectSilently(port, door);
+    const token = Buffer.from(door.token ?? "");
     client.send(
       1,
       0,
@@ -81,7 +94,8 @@ export class IndependentClient implements AsyncDisposable {
       u16(versions[0]),
       u16(versions[1]),
       u32(0),
-      u16(0),
+      u16(token.length),
+      token,
       text("other/1"),
     );
     const { type, payload } = await client.nextFrame();
@@ -92,9 +106,12 @@ export class IndependentClient implements AsyncDisposable {
   }
 
   /** Connects and says nothing. */
-  static async connectSilently(port: number): Promise<IndependentClient> {
-    const socket = connect({ host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true });
-    await once(socket, "connect");
+  static async connectSilently(port: number, door: Door = {}): Promise<IndependentClient> {
+    const { tls, localAddress } = door;
+    const from = localAddress === undefined ? {} : { localAddress };
+    const target = { host: "127.0.0.1", port, noDelay: true, allowHalfOpen: true, ...from };
+    const socket = tls === undefined ? connect(target) : connectTls({ ...target, ...tls });
+    await once(socket, tls === undefined ? "connect" : "secureConnect");
     return new IndependentClient(socket);
   }
 

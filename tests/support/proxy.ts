@@ -8,6 +8,8 @@ export interface ProxyOptions {
   target: { host: string; port: number };
   /** The faults of every connection, or of each by its number (0 is the first). */
   faults?: readonly Fault[] | ((connection: number) => readonly Fault[]);
+  /** The same for what the client sends; positions count from the first byte of the client. */
+  faultsToServer?: readonly Fault[] | ((connection: number) => readonly Fault[]);
 }
 
 /** One client's connection through the proxy, as seen so far. */
@@ -102,20 +104,37 @@ export class Proxy implements AsyncDisposable {
       socket.on("error", () => undefined);
       socket.on("close", () => this.sockets.delete(socket));
     }
-    const { faults = [] } = this.options;
+    const { faults = [], faultsToServer = [] } = this.options;
+    const toServer = typeof faultsToServer === "function" ? faultsToServer(index) : faultsToServer;
     await Promise.allSettled([
-      this.pumpToServer(client, upstream, seen),
+      this.pumpToServer(client, upstream, seen, toServer, index),
       this.pumpToClient(upstream, client, seen, typeof faults === "function" ? faults(index) : faults, index),
     ]);
     seen.closed = true;
     this.condition.changed();
   }
 
-  private async pumpToServer(client: Socket, upstream: Socket, seen: ProxiedConnection): Promise<void> {
+  private async pumpToServer(
+    client: Socket,
+    upstream: Socket,
+    seen: ProxiedConnection,
+    faults: readonly Fault[],
+    connection: number,
+  ): Promise<void> {
+    const line = new FaultLine(faults);
+    const pass = async (bytes: Uint8Array): Promise<void> => {
+      for (const slice of slices(bytes, faults)) {
+        seen.bytesToServer += slice.length;
+        seen.headToServer = keepHead(seen.headToServer, slice);
+        await send(upstream, slice);
+        await pace(slice, faults);
+      }
+    };
     await pump(client, upstream, async (chunk) => {
-      seen.bytesToServer += chunk.length;
-      seen.headToServer = keepHead(seen.headToServer, chunk);
-      await send(upstream, chunk);
+      for (const step of line.steps(chunk)) {
+        if (step.do === "send") await pass(step.bytes);
+        else await this.strike(step.fault, connection, pass, client, upstream);
+      }
     });
   }
 

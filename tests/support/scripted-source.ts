@@ -27,7 +27,7 @@ export interface FetchAsked extends Answered {
   path: string;
   delayMs: number;
   offset: number;
-  /** How much is wanted from there on; it may reach beyond the end. */
+  /** How much of it, from there on; it may reach beyond the end. */
   length: number;
 }
 
@@ -114,11 +114,11 @@ export class ScriptedConnection {
 
   /** What is asked for of a file, as an honest server sends it. */
   sendFile(
-    { id, digest, offset: asked, length }: Pick<FetchAsked, "id" | "digest" | "offset" | "length">,
+    { id, digest, offset: asked, length }: Answered & { offset: number; length?: number },
     bytes: Uint8Array,
   ): void {
     const offset = Math.min(asked, bytes.length);
-    const rest = bytes.subarray(offset, Math.min(offset + length, bytes.length));
+    const rest = bytes.subarray(offset, length === undefined ? undefined : offset + length);
     const pieces = piecesOf(rest, this.#source.script.pieceBytes ?? 256 * 1024);
     this.send(fileFrame(id, { size: bytes.length, offset, length: rest.length }));
     this.finishFile({ id, digest }, pieces, 0);

@@ -26,6 +26,11 @@ export class SteadyServer implements AsyncDisposable {
     return SteadyServer.#open(["content", "-d", directory], directory);
   }
 
+  /** Starts `dray fileserve --writable` over a directory. */
+  static async writable(directory: string, flags: string[] = []): Promise<SteadyServer> {
+    return SteadyServer.#open(["fileserve", "-d", directory, "--writable", ...flags], directory);
+  }
+
   /** Starts `dray mirror` into a directory. */
   static async mirror(
     directory: string,

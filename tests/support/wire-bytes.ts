@@ -67,12 +67,9 @@ export function readFrame(
   return { type: bytes.readUInt8(8), id: bytes.readUInt32LE(12), payload, frameBytes };
 }
 
-export function hello(versionMin = 1, versionMax = 1): Buffer {
-  return frame(
-    FRAME.hello,
-    0,
-    Buffer.concat([u32(MAGIC), u16(versionMin), u16(versionMax), u32(0), u16(0), text("test")]),
-  );
+export function hello(versionMin = 1, versionMax = 1, token = ""): Buffer {
+  const payload = [u32(MAGIC), u16(versionMin), u16(versionMax), u32(0), text(token), text("test")];
+  return frame(FRAME.hello, 0, Buffer.concat(payload));
 }
 
 /** @param capabilities bits: 1 for files, 2 for orders */

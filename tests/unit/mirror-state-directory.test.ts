@@ -44,7 +44,7 @@ describe("the lock", () => {
   test("keeps a second daemon out, until the first lets go", () => {
     const first = open();
     expect(codeOf(() => new StateDirectory(folder.path, NOW_MS))).toBe("refused");
-    expect(() => new StateDirectory(folder.path, NOW_MS)).toThrow(/another dray mirror/);
+    expect(() => new StateDirectory(folder.path, NOW_MS)).toThrow(/another dray is using/);
     close(first);
     open();
   });

@@ -1,11 +1,13 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { DrayError } from "../../src/errors/dray-error.ts";
 import type { Connection, ConnectionEvents } from "../../src/net/connection.ts";
 import { dial } from "../../src/net/dial.ts";
 import { type Listener, listen } from "../../src/net/listener.ts";
+import type { ServerTls } from "../../src/net/tls.ts";
 import { allocationsOf } from "../property/allocations.ts";
 import { runs } from "../property/runs.ts";
+import { Authority, type Issued } from "../support/certificates.ts";
 import { Condition } from "../support/wait.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -13,6 +15,17 @@ const cleanUp: (() => void)[] = [];
 afterEach(() => {
   for (const end of cleanUp.splice(0).reverse()) end();
 });
+
+let authority: Authority;
+let host: Issued;
+beforeAll(() => {
+  authority = new Authority();
+  host = authority.issue("host");
+});
+afterAll(() => authority[Symbol.dispose]());
+
+/** Every promise of a connection holds over both. */
+let transport: "TCP" | "TLS" = "TCP";
 
 /** One side of a connection, and all that it was told. */
 class Side implements ConnectionEvents {
@@ -65,12 +78,14 @@ class Side implements ConnectionEvents {
 function listening(): { listener: Listener; accepted: () => Promise<Side> } {
   const waiting: ((side: Side) => void)[] = [];
   const ready: Side[] = [];
-  const listener = listen("127.0.0.1", 0, (connection) => {
+  const accept = (connection: Connection): void => {
     const side = new Side(connection);
     const taker = waiting.shift();
     if (taker === undefined) ready.push(side);
     else taker(side);
-  });
+  };
+  const tls = (): ServerTls => ({ cert: host.cert, key: host.key, clientCa: undefined });
+  const listener = listen("127.0.0.1", 0, accept, transport === "TLS" ? tls : undefined);
   cleanUp.push(() => listener.stop());
   const accepted = (): Promise<Side> =>
     new Promise((resolve) => {
@@ -81,13 +96,15 @@ function listening(): { listener: Listener; accepted: () => Promise<Side> } {
   return { listener, accepted };
 }
 
+function connect(listener: Listener): Promise<Side> {
+  const tls = transport === "TLS" ? { ca: authority.ca, identity: undefined } : undefined;
+  const target = { host: "127.0.0.1", port: listener.port };
+  return dial(target, 5_000, (connection) => new Side(connection), tls);
+}
+
 async function pair(): Promise<[Side, Side]> {
   const { listener, accepted } = listening();
-  const client = await dial(
-    { host: "127.0.0.1", port: listener.port },
-    5_000,
-    (connection) => new Side(connection),
-  );
+  const client = await connect(listener);
   return [client, await accepted()];
 }
 
@@ -97,7 +114,10 @@ function randomBytes(seed: number, length: number): Uint8Array {
   return bytes;
 }
 
-describe("a connection", () => {
+describe.each(["TCP", "TLS"] as const)("a connection over %s", (kind) => {
+  beforeAll(() => {
+    transport = kind;
+  });
   test("carries all bytes in the order of the calls, whatever their sizes, and whoever reuses the memory", async () => {
     const writes = fc.array(
       fc.record({
@@ -203,11 +223,9 @@ describe("a connection", () => {
 
   test("whose owner throws ends with that error, and no other connection does", async () => {
     const { listener, accepted } = listening();
-    const connect = () =>
-      dial({ host: "127.0.0.1", port: listener.port }, 5_000, (connection) => new Side(connection));
-    const bad = await connect();
+    const bad = await connect(listener);
     const badServer = await accepted();
-    const good = await connect();
+    const good = await connect(listener);
     const goodServer = await accepted();
     badServer.onData = () => {
       throw new Error("a fault of the owner");
@@ -240,7 +258,10 @@ describe("a connection", () => {
   });
 });
 
-describe("a listener", () => {
+describe.each(["TCP", "TLS"] as const)("a listener for %s", (kind) => {
+  beforeAll(() => {
+    transport = kind;
+  });
   test("says what it is bound to, and that a port is in use", () => {
     const { listener } = listening();
     expect(listener.port).toBeGreaterThan(0);
@@ -252,13 +273,10 @@ describe("a listener", () => {
 
   test("that is stopped takes no new connection and leaves the open ones alone", async () => {
     const { listener, accepted } = listening();
-    const target = { host: "127.0.0.1", port: listener.port };
-    const client = await dial(target, 5_000, (connection) => new Side(connection));
+    const client = await connect(listener);
     const server = await accepted();
     listener.stop();
-    expect(dial(target, 5_000, (connection) => new Side(connection))).rejects.toMatchObject({
-      code: "unreachable",
-    });
+    expect(connect(listener)).rejects.toMatchObject({ code: "unreachable" });
     client.connection.write(randomBytes(9, 100));
     await server.until(() => server.received.length === 100);
   });

@@ -38,6 +38,12 @@ const NEEDED: Record<string, string[]> = {
   content: ["-p", "0", "-d", "."],
   mirror: ["-p", "0", "-m", "/tmp"],
   initiate: ["-p", "1", "-s", "a:1:x:0"],
+  fileserve: ["127.0.0.1", "0", "."],
+  fetch: ["127.0.0.1", "1", "x", "."],
+  put: ["x", "y", "--to", "a:1,[::1]:2"],
+  rm: ["x", "y", "--on", "a:1"],
+  mv: ["x", "y", "--on", "a:1"],
+  ls: ["x", "--on", "a:1"],
 };
 
 async function printed(table: FullTable, args: string[], stdin?: string): Promise<string> {
@@ -151,7 +157,7 @@ test("the help names every flag, variable and default, and keeps to the width", 
     }
     expect(commandHelp(table, 80)).toContain(`\n  dray ${table.synopsis} [OPTIONS]\n`);
   }
-  expect(commandHelp(mirrorTable, 80)).toContain("[default: the machine's cores]");
+  expect(commandHelp(mirrorTable, 80)).toContain("[default: all cores]");
 });
 
 test("no two options of a command share a name, a letter or a key", () => {

@@ -61,6 +61,27 @@ const SAMPLES: { [T in MessageType]: Extract<Message, { type: T }> } = {
   digests: { type: "digests", payload: new Uint8Array([16, 15, 14, 13, 12, 11, 10, 9]) },
   order: { type: "order", json: '{"ä":1}' },
   event: { type: "event", json: '{"ö":2}' },
+  put: {
+    type: "put",
+    path: "neu/ö",
+    size: 2 ** 17 + 3,
+    mtimeUs: -7,
+    mode: 0o751,
+    digest: "sha256",
+    eager: true,
+  },
+  ready: { type: "ready", offset: 2 ** 36 + 1 },
+  done: { type: "done", count: 2 ** 37 + 1 },
+  remove: { type: "remove", path: "weg" },
+  rename: { type: "rename", from: "alt/ä", to: "neu" },
+  cache: { type: "cache" },
+  cached: {
+    type: "cached",
+    entries: [
+      { path: "heiß", size: 2 ** 38 + 1, hits: 2 ** 39 + 2, pins: 0x0a0b0c0d },
+      { path: "x", size: 1, hits: 2, pins: 3 },
+    ],
+  },
 };
 const TYPES = Object.keys(SAMPLES) as MessageType[];
 
@@ -120,6 +141,12 @@ function expectedFields(message: Message): unknown[] {
   if (message.type === "error") return [{ ...fields, code: documentedError(message.code) }];
   if (message.type === "fetch" || message.type === "sums")
     return [{ ...fields, digest: documentedDigest(message.digest) }];
+  if (message.type === "put") {
+    const { eager, digest, ...others } = message;
+    const { type: _put, ...plain } = others;
+    return [{ ...plain, digest: documentedDigest(digest), flags: eager ? 1 : 0 }];
+  }
+  if (message.type === "cached") return message.entries;
   if (message.type !== "entries") return [fields];
   return message.entries.map((entry) => ({ ...entry, kind: documentedKind(entry.kind) }));
 }

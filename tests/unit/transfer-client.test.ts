@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import type { DrayError } from "../../src/errors/dray-error.ts";
 import { Client } from "../../src/transfer/client.ts";
 import type { FileHead, FileReceiver } from "../../src/transfer/fetch-reply.ts";
@@ -417,6 +417,23 @@ test("a PING of the server is answered in the middle of an answer", async () => 
   expect(await rejectionCodeOf(client.fetch(request("x"), new Receiver()))).toBe("no error");
   const peer = server.peers[0]!;
   await peer.until(() => (peer.frames.some(({ type }) => type === 5) ? true : undefined), "PONG");
+});
+
+test("a client that is kept busy by an answer shows that it is alive all the same", async () => {
+  const server = serve(() => {});
+  const client = await connect(server);
+  const peer = server.peers[0]!;
+  const fetching = rejectionCodeOf(client.fetch(request("x"), new Receiver()));
+  await peer.until(() => (peer.frames.some(({ type }) => type === FETCH) ? true : undefined), "FETCH");
+  const now = performance.now.bind(performance);
+  using clock = spyOn(performance, "now").mockImplementation(() => now() + 11_000);
+  expect(clock).toBeDefined();
+  // The server says something now and then: it is not the client that is unsure.
+  const answer = fileAnswer(1, "x");
+  peer.send(answer.subarray(0, 50));
+  await peer.until(() => (peer.frames.some(({ type }) => type === PING) ? true : undefined), "PING", 5_000);
+  peer.send(answer.subarray(50));
+  expect(await fetching).toBe("no error");
 });
 
 test("closing fails what is under way with the given reason and sends the server an orderly end", async () => {

@@ -11,7 +11,7 @@ import {
   settled,
   typesOf,
 } from "../property/content-stage.ts";
-import { rawClient } from "../property/raw-peer.ts";
+import { type RawPeer, rawClient } from "../property/raw-peer.ts";
 import { rejectionCodeOf } from "../property/error-code.ts";
 import { makeLargeFile } from "../support/tree.ts";
 
@@ -23,11 +23,17 @@ afterEach(() => stage[Symbol.asyncDispose]());
 
 const { welcome, error, listed, data, end } = SENT;
 
-/** From here on the clock of the process is ahead; timers run as ever. */
-function skip(aheadMs: number): Disposable {
+/** From here on the clock of the process is ahead, and `to` sets how far; timers run as ever. */
+function skip(aheadMs: number): Disposable & { to(aheadMs: number): void } {
+  let ahead = aheadMs;
   const now = performance.now.bind(performance);
-  const clock = spyOn(performance, "now").mockImplementation(() => now() + aheadMs);
-  return { [Symbol.dispose]: () => clock.mockRestore() };
+  const clock = spyOn(performance, "now").mockImplementation(() => now() + ahead);
+  return {
+    to: (laterMs) => {
+      ahead = laterMs;
+    },
+    [Symbol.dispose]: () => clock.mockRestore(),
+  };
 }
 
 /** From here on timers of a second and more end soon; the clock runs as ever. */
@@ -79,17 +85,55 @@ describe("a client that does not do its part", () => {
     expect(good.isEnded).toBe(false);
   });
 
-  test("is ended: takes nothing of what waits for it, though it goes on sending", async () => {
+  /** Has asked for a large file and takes nothing more of it. */
+  async function stalledPeer(): Promise<RawPeer> {
     makeLargeFile(stage.folder.join("large"), { seed: 7, sizeBytes: 100_000_000, sparse: true });
     const stalled = await stage.welcomed();
     stalled.pause();
     stalled.send(fetch(1, "large"));
     // By the time of another's answer the server has sent what the system takes.
     expect(await settled(await stage.welcomed())).toEqual([welcome]);
+    return stalled;
+  }
+
+  test("is ended: takes nothing of what waits for it for a minute, and says nothing", async () => {
+    const stalled = await stalledPeer();
     using _ = skip(61_000);
-    stalled.send(PING);
     await stalled.closed();
     expect(typesOf(stalled)).not.toContain(end);
+  });
+
+  test("is ended: takes nothing of what waits for it for ten minutes, though it goes on sending", async () => {
+    const stalled = await stalledPeer();
+    using clock = skip(50_000);
+    stalled.send(PING);
+    const witness = await stage.connect();
+    expect(await settled(await stage.welcomed())).toEqual([welcome]);
+    clock.to(61_000);
+    await witness.ended(); // so the server has looked at all of them
+    expect(stage.debugs.filter((message) => message.includes("too slow"))).toEqual([]);
+    clock.to(601_000);
+    stalled.send(PING);
+    await stalled.closed();
+    expect(stage.debugs.filter((message) => message.includes("too slow"))).toHaveLength(1);
+    expect(typesOf(stalled)).not.toContain(end);
+  });
+
+  test("is ended: sends a message byte by byte", async () => {
+    const peer = await stage.welcomed();
+    peer.send(list(1).subarray(0, 5));
+    expect(await settled(await stage.welcomed())).toEqual([welcome]);
+    using _ = skip(61_000);
+    await peer.ended();
+    expect(typesOf(peer)).toEqual([welcome]);
+  });
+
+  test("is ended: says HELLO byte by byte, however lively", async () => {
+    const peer = await stage.connect(HELLO.subarray(0, 5));
+    using _ = skip(10_500);
+    peer.send(HELLO.subarray(5, 6));
+    await peer.ended();
+    expect(typesOf(peer)).toEqual([]);
   });
 
   test("is ended: nothing to do and nothing said for five minutes, unless it waits for us", async () => {

@@ -115,9 +115,9 @@ describe("delays", () => {
   test("of waiting requests run at the same time, and the answers keep their order", async () => {
     const taken: number[] = [];
     const inner = contentService(stage.root, "server/1");
-    const respond: Services["respond"] = (request, requestId, wake) => {
+    const respond: Services["respond"] = (request, requestId, ...rest) => {
       taken.push(requestId);
-      return inner.respond(request, requestId, wake);
+      return inner.respond(request, requestId, ...rest);
     };
     await stage.restart({ services: { ...inner, respond } });
     const peer = await stage.welcomed();

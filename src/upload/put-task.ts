@@ -1,0 +1,77 @@
+import type { DrayError } from "../errors/dray-error.ts";
+import type { Client } from "../transfer/client.ts";
+import type { DigestKind } from "../wire/digest.ts";
+import { MAX_EAGER_BYTES } from "../wire/messages.ts";
+import type { LocalFile, LocalOpener } from "./local-files.ts";
+
+/** An attempt that got so far has been worth it: it does not count against the limit. */
+const PROGRESS_BYTES = 1024 * 1024;
+
+/** One file on its way to one server. */
+export interface PutTask {
+  file: LocalFile;
+  /** Failures in a row without any progress. */
+  failures: number;
+  /** Whether a connection broke while it was under way: then its name may still be locked for a while. */
+  wasCutOff: boolean;
+}
+
+export interface PutOutcome {
+  sizeBytes: number;
+  resumedBytes: number;
+}
+
+/**
+ * Puts one file once.
+ * @param sent told of each piece
+ * @throws DrayError
+ */
+export async function putOnce(
+  client: Client,
+  { file }: PutTask,
+  opener: LocalOpener,
+  digest: DigestKind,
+  sent: (bytes: number) => void,
+): Promise<PutOutcome> {
+  const source = opener.open(file);
+  try {
+    const { sizeBytes: size, mtimeUs, mode } = source.facts;
+    const request = { path: file.path, size, mtimeUs, mode, digest, eager: size <= MAX_EAGER_BYTES };
+    return { sizeBytes: size, resumedBytes: await client.put(request, source, sent) };
+  } finally {
+    source.close();
+  }
+}
+
+/** How an attempt ended. */
+export interface Failure {
+  error: DrayError;
+  /**
+   * Whether the connection ended, and with what part of this task in it: `bystander` if others were
+   * under way, `cause` if this one was.
+   */
+  connection: "open" | "cause" | "bystander";
+  /** Of the file, in this attempt. */
+  sentBytes: number;
+}
+
+/**
+ * Whether a task that failed is tried again. A connection that broke the protocol is taken for one that
+ * was damaged on its way (docs/PROTOCOL.md, "Errors").
+ * @param attempts how many failures in a row are taken
+ */
+export function isWorthRetrying(
+  task: PutTask,
+  { error, connection, sentBytes }: Failure,
+  attempts: number,
+): boolean {
+  if (connection !== "open") task.wasCutOff = true;
+  if (connection === "bystander") return true;
+  const isLocked = error.code === "locked";
+  const canPass =
+    connection === "cause" && error.code === "protocol" ? true : isLocked ? task.wasCutOff : error.retryable;
+  if (!canPass) return false;
+  if (connection === "cause" && sentBytes >= PROGRESS_BYTES) task.failures = 0;
+  task.failures++;
+  return task.failures < attempts;
+}
