@@ -121,7 +121,7 @@ async function runTests(
       stdin: "ignore",
       stdout: "inherit",
       stderr: "pipe",
-      timeout: Math.max(1, deadlineMs - performance.now()),
+      timeout: Math.max(1, Math.ceil(deadlineMs - performance.now())),
       env: { ...process.env, ...(process.stderr.isTTY ? { FORCE_COLOR: "1" } : {}) },
     },
   );

@@ -1,20 +1,19 @@
-import * as fs from "node:fs";
-import { ContainedRoot } from "../disk/contained-root.ts";
-import { Trash, trashLabel } from "../disk/trash.ts";
-import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
+import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { type Backoff, delayAfterAttempt } from "../net/backoff.ts";
+import type { ClientSecurity } from "../transfer/security.ts";
 import { parsePath } from "../wire/names.ts";
 import type { OrderRequest } from "../wire/order.ts";
 import { Breaker } from "./breaker.ts";
+import { isHeldUp, mayPrune, pruneFeed } from "./feed-pruning.ts";
+import { type Endpoint, type Feed, newFeed } from "./feed.ts";
 import type { FileRecord } from "./file-records.ts";
-import type { Job, JobAsk, JobDone, JobMode, JobProgress, ToThread } from "./job.ts";
+import { FullDisk } from "./full-disk.ts";
+import type { Job, JobAsk, JobDone, JobProgress, ToThread } from "./job.ts";
 import { ITEM_STATE } from "./journal-schema.ts";
 import type { FileNews, Journal, JournaledItem, ListedItem, Settlement } from "./journal.ts";
-import type { ClientSecurity } from "../transfer/security.ts";
 import { type ListSink, listSource } from "./list-source.ts";
 import { NameFilter } from "./name-filter.ts";
 import type { OrderRun } from "./order-run.ts";
-import { runPrune } from "./prune-run.ts";
 import { recount, settle } from "./settlement.ts";
 import type { SourceRun } from "./source-run.ts";
 import { Throttle } from "./throttle.ts";
@@ -43,44 +42,6 @@ export interface DispatcherEvents {
   warn(message: string): void;
 }
 
-/** One source of one order, from its list to its last file. */
-interface Feed {
-  id: string;
-  orderId: string;
-  position: number;
-  request: OrderRequest;
-  order: OrderRun;
-  run: SourceRun;
-  endpoint: Endpoint;
-  sourceDirectory: string;
-  abort: AbortController;
-  isListing: boolean;
-  mode: JobMode;
-  /** When it was last listed, in milliseconds since 1970. */
-  listedAtMs: number;
-  /** Whether another order has written, or may have, where this one deletes. */
-  hadCompany: boolean;
-  /** Whether what the source does not have any more is being deleted, or has been. */
-  pruning: "due" | "running" | "done";
-  /** A new list makes the outcomes of jobs from the old one void. */
-  generation: number;
-  /** The last item that went into the queue. */
-  cursor: number;
-  pass: number;
-  passTimer: Timer | undefined;
-  /** Its source stays away: all that is not settled counts as failed. */
-  isGivenUp: boolean;
-  isEnded: boolean;
-}
-
-/** What is known of a server, for all feeds that use it. */
-interface Endpoint {
-  key: string;
-  breaker: Breaker;
-  feeds: Set<Feed>;
-  probeTimer: Timer | undefined;
-}
-
 interface RunningJob {
   feed: Feed;
   generation: number;
@@ -97,16 +58,7 @@ const LIST_BACKOFF: Backoff = { attempts: Number.POSITIVE_INFINITY, firstDelayMs
 const REFILL_ITEMS = 512;
 /** How much of a large file may have come without the journal knowing what it cost. */
 const SAVE_BYTES = 16 * 1024 * 1024;
-/** How often a full disk is tried again. */
-const UNPARK_INTERVAL_MS = 5_000;
-/** …though it does not have more room than before. */
-const TRY_ANYHOW_MS = 600_000;
-/** More than the free space of a file system moves by itself. */
-const SOME_ROOM_BYTES = 256 * 1024;
 const DIAL_TIMEOUT_MS = 10_000;
-/** File times and the clock may differ by a few ticks of the kernel's coarse clock. */
-const CLOCK_SLACK_MS = 20;
-
 /**
  * Keeps the lanes busy: lists sources into the journal, feeds the queue from it, gives batches to
  * lanes, and records what became of them.
@@ -121,16 +73,7 @@ export class Dispatcher {
   readonly #feeds = new Map<string, Feed>();
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #jobs = new Map<number, RunningJob>();
-  /** What the journal could not take yet because the disk is full, in order. */
-  readonly #writes: (() => void)[] = [];
-  /** Lists that wait until the disk has room. */
-  #roomWaiters: (() => void)[] = [];
-  /** Whether the followers believe that work has stopped. */
-  #isToldParked = false;
-  #parkTimer: Timer | undefined;
-  #parkedAtMs = 0;
-  /** What the disk must have free, at least, before it is worth trying. */
-  #neededBytes = 0;
+  readonly #disk: FullDisk;
   #nextJobId = 1;
   #isStopped = false;
   /** For connections to sources from here on. */
@@ -144,6 +87,15 @@ export class Dispatcher {
     this.#queue = new WorkQueue(settings.workers, settings.queueSize);
     this.#throttle = new Throttle(settings.bytesPerSecond, (lane, message) => events.tell(lane, message));
     this.#events = events;
+    this.#disk = new FullDisk(settings.mirrorDirectory, {
+      parked: (reason) => events.parked(reason),
+      // The lanes find out whether there is room for files as well; if not, they park it again.
+      unparked: () => {
+        for (const feed of this.#feeds.values()) this.#refill(feed);
+        this.#advance();
+        for (const feed of [...this.#feeds.values()]) this.#endIfDone(feed);
+      },
+    });
   }
 
   /** Whether no source is being worked on. */
@@ -161,8 +113,7 @@ export class Dispatcher {
     for (const feed of [...this.#feeds.values()]) {
       if (feed.orderId === orderId) this.#drop(feed, reason);
     }
-    // What the order lacked room for may be all that did not fit.
-    this.#neededBytes = 0;
+    this.#disk.forgetNeed();
     this.#advance();
   }
 
@@ -170,7 +121,7 @@ export class Dispatcher {
   stop(reason: DrayError): void {
     this.#isStopped = true;
     this.#throttle.stop();
-    clearInterval(this.#parkTimer);
+    this.#disk.stop();
     for (const endpoint of this.#endpoints.values()) clearTimeout(endpoint.probeTimer);
     for (const feed of this.#feeds.values()) {
       clearTimeout(feed.passTimer);
@@ -205,7 +156,7 @@ export class Dispatcher {
     if (job.unsavedBytes < SAVE_BYTES) return;
     const { unsavedBytes } = job;
     job.unsavedBytes = 0;
-    this.#write(() => this.#journal.settle(job.feed.orderId, [], unsavedBytes));
+    this.#disk.write(() => this.#journal.settle(job.feed.orderId, [], unsavedBytes));
   }
 
   done(done: JobDone): void {
@@ -227,33 +178,7 @@ export class Dispatcher {
   #startFeed(order: OrderRun, request: OrderRequest, position: number, run: SourceRun): void {
     const { host, port, delayMs } = run.source;
     const { orderId } = order;
-    const feed: Feed = {
-      id: `${orderId}/${position}`,
-      orderId,
-      position,
-      request,
-      order,
-      run,
-      endpoint: this.#endpointOf(`${host} ${port}`),
-      sourceDirectory: `${host}_${port}`,
-      abort: new AbortController(),
-      isListing: false,
-      mode: {
-        checksum: request.checksum === true,
-        verify: request.verify === true,
-        prunes: request.delete !== undefined,
-        dryRun: request.dryRun === true,
-      },
-      listedAtMs: Date.now(),
-      hadCompany: false,
-      pruning: request.delete === undefined ? "done" : "due",
-      generation: 0,
-      cursor: 0,
-      pass: 0,
-      passTimer: undefined,
-      isGivenUp: false,
-      isEnded: false,
-    };
+    const feed = newFeed(order, request, position, this.#endpointOf(`${host} ${port}`));
     for (const other of this.#feeds.values()) {
       if (other.sourceDirectory === feed.sourceDirectory) other.hadCompany = feed.hadCompany = true;
     }
@@ -303,7 +228,7 @@ export class Dispatcher {
       feed.listedAtMs = Date.now();
       feed.cursor = 0;
       this.#queue.withdraw(feed.id);
-      this.#write(() => this.#journal.clearSource(orderId, position));
+      this.#disk.write(() => this.#journal.clearSource(orderId, position));
       run.reset();
       const sink = {
         connected: () => {
@@ -313,7 +238,7 @@ export class Dispatcher {
         },
         items: async (items: ListedItem[]) => {
           this.#listed(feed, items);
-          await this.#room();
+          await this.#disk.room();
         },
       };
       try {
@@ -325,7 +250,7 @@ export class Dispatcher {
         if (feed.mode.verify) await this.#listRecords(feed, filter, sink);
         else await listSource(run.source, filter, copiesLinks, settings, sink, feed.abort.signal);
         if (feed.isEnded) return;
-        this.#write(() => this.#journal.markListComplete(orderId, position, run.listedItems));
+        this.#disk.write(() => this.#journal.markListComplete(orderId, position, run.listedItems));
         run.isListComplete = true;
         break;
       } catch (thrown) {
@@ -368,7 +293,7 @@ export class Dispatcher {
   #listed(feed: Feed, items: readonly ListedItem[]): void {
     if (feed.isEnded) return;
     const { run, order } = feed;
-    this.#write(() => {
+    this.#disk.write(() => {
       if (feed.isEnded) return;
       this.#journal.addItems(feed.orderId, feed.position, items, feed.request.delete !== undefined);
     });
@@ -400,7 +325,7 @@ export class Dispatcher {
   }
 
   #advance(): void {
-    if (this.#isStopped || this.#parkTimer !== undefined) return;
+    if (this.#isStopped || this.#disk.isParked) return;
     for (const { lane, feedId, items } of this.#queue.assign()) {
       const feed = this.#feeds.get(feedId)!;
       const { host, port, delayMs } = feed.run.source;
@@ -462,79 +387,11 @@ export class Dispatcher {
     if (!feed.isEnded) this.#queue.offer(feed.id, returned);
     const receivedBytes = job.unsavedBytes + done.receivedBytes;
     if (publishedFiles > 0) this.#events.published(publishedBytes);
-    this.#write(() =>
+    this.#disk.write(() =>
       this.#journal.settle(feed.orderId, settlements, receivedBytes, feed.sourceDirectory, news),
     );
-    if (full !== undefined) this.#park(full, neededBytes);
-    else if (publishedFiles > 0) this.#tellResumed();
-  }
-
-  /** Writes into the journal, or as soon as there is room; always in the order of the calls. */
-  #write(work: () => void): void {
-    this.#writes.push(work);
-    const full = this.#flush();
-    if (full !== undefined) this.#park(full);
-  }
-
-  /** @returns the error when there is no room */
-  #flush(): DrayError | undefined {
-    for (let work = this.#writes[0]; work !== undefined; work = this.#writes[0]) {
-      try {
-        work();
-      } catch (error) {
-        const known = asDrayError(error);
-        if (known.code === "no-space") return known;
-        throw error;
-      }
-      this.#writes.shift();
-    }
-    return undefined;
-  }
-
-  /**
-   * Begins nothing until the disk has room again.
-   * @param neededBytes so much was there for an item, and was not enough
-   */
-  #park(reason: DrayError, neededBytes = 0): void {
-    if (this.#isStopped) return;
-    this.#neededBytes = Math.max(this.#neededBytes, neededBytes);
-    if (this.#parkTimer !== undefined) return;
-    this.#parkedAtMs = performance.now();
-    this.#events.parked(reason);
-    this.#isToldParked = true;
-    this.#parkTimer = setInterval(() => this.#tryToUnpark(), UNPARK_INTERVAL_MS);
-  }
-
-  /** The lanes find out whether there is room for files as well as for the journal; if not, they park us again. */
-  #tryToUnpark(): void {
-    if (this.#flush() !== undefined || !this.#isWorthTrying()) return;
-    clearInterval(this.#parkTimer);
-    this.#parkTimer = undefined;
-    this.#neededBytes = 0;
-    for (const resume of this.#roomWaiters.splice(0)) resume();
-    for (const feed of this.#feeds.values()) this.#refill(feed);
-    this.#advance();
-    for (const feed of [...this.#feeds.values()]) this.#endIfDone(feed);
-  }
-
-  /** A large file that filled the disk is not fetched again and again just to see that it still does. */
-  #isWorthTrying(): boolean {
-    if (performance.now() - this.#parkedAtMs >= TRY_ANYHOW_MS) return true;
-    const { bavail, bsize } = fs.statfsSync(this.#mirrorDirectory);
-    return bavail * bsize > this.#neededBytes + SOME_ROOM_BYTES;
-  }
-
-  #tellResumed(): void {
-    if (!this.#isToldParked) return;
-    this.#isToldParked = false;
-    this.#events.parked(undefined);
-  }
-
-  async #room(): Promise<void> {
-    if (this.#parkTimer === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#roomWaiters.push(resolve);
-    await promise;
+    if (full !== undefined) this.#disk.park(full, neededBytes);
+    else if (publishedFiles > 0) this.#disk.arrived();
   }
 
   /** What a job says about the health of its source. */
@@ -590,7 +447,7 @@ export class Dispatcher {
     run.error ??= error;
     feed.abort.abort(error);
     this.#queue.withdraw(feed.id);
-    this.#write(() => {
+    this.#disk.write(() => {
       run.failed += this.#journal.failRest(feed.orderId, feed.position, error.code, error.message);
     });
     run.again = 0;
@@ -602,14 +459,14 @@ export class Dispatcher {
   #endIfDone(feed: Feed): void {
     if (feed.isEnded || feed.isListing || feed.passTimer !== undefined || !this.#queue.isIdle(feed.id))
       return;
-    if (this.#parkTimer !== undefined || this.#isStopped) return;
-    if (feed.pruning === "due" && this.#isHeldUp(feed)) return void this.#prune(feed);
+    if (this.#disk.isParked || this.#isStopped) return;
+    if (feed.pruning === "due" && isHeldUp(feed)) return void this.#prune(feed);
     if (feed.pruning === "running") return;
     if (feed.run.again > 0) {
       const delayMs = delayAfterAttempt(PASS_BACKOFF, ++feed.pass, Math.random())!;
       feed.passTimer = setTimeout(() => {
         feed.passTimer = undefined;
-        this.#write(() => this.#journal.startPass(feed.orderId, feed.position));
+        this.#disk.write(() => this.#journal.startPass(feed.orderId, feed.position));
         feed.run.again = feed.run.obstructed = 0;
         feed.cursor = 0;
         this.#refill(feed);
@@ -622,71 +479,26 @@ export class Dispatcher {
       this.#events.warn(`order ${feed.orderId}: the journal lacks items of a source, which is listed anew`);
       return void this.#list(feed);
     }
-    if (feed.pruning === "due" && !this.#mayPrune(feed)) feed.pruning = "done";
+    if (feed.pruning === "due" && !mayPrune(feed)) feed.pruning = "done";
     if (feed.pruning === "due") void this.#prune(feed);
     if (feed.pruning !== "done") return;
     this.#forget(feed);
     this.#events.sourceEnded(feed.orderId, feed.run);
   }
 
-  /** Only a complete list without a single trouble says what the source does not have. */
-  #mayPrune({ run }: Feed): boolean {
-    return run.isListComplete && run.error === undefined && run.failed === 0;
-  }
-
-  /** Whether all that is left to do has something in its way that is to be deleted. */
-  #isHeldUp(feed: Feed): boolean {
-    const { obstructed, again } = feed.run;
-    return obstructed > 0 && obstructed === again && this.#mayPrune(feed);
-  }
-
   async #prune(feed: Feed): Promise<void> {
-    const { run, order, orderId, position, sourceDirectory, request } = feed;
     feed.pruning = "running";
-    const root = new ContainedRoot(this.#mirrorDirectory);
-    const trash = feed.mode.dryRun
-      ? undefined
-      : new Trash(this.#mirrorDirectory, trashLabel(order.startedMs, orderId));
-    const filter = new NameFilter(request);
-    try {
-      run.guard = await runPrune({
-        scope: {
-          root,
-          sourceDirectory,
-          within: parsePath(run.source.path),
-          changedBeforeMs: feed.hadCompany ? feed.listedAtMs - CLOCK_SLACK_MS : Number.POSITIVE_INFINITY,
-          isKept: (path, kind) =>
-            !filter.takes(path) || this.#journal.isListed(orderId, position, path, kind === "directory"),
-        },
-        limits: request.delete!,
-        counts: {
-          kept: run.filesListed + run.linksListed - run.newcomers - run.obstructed,
-          listed: run.filesListed + run.linksListed,
-        },
-        trash,
-        isOver: () => feed.isEnded || this.#isStopped,
-        gone: (items) => {
-          for (const { path } of items) order.deleted(run, path);
-          const gone = trash === undefined ? [] : items.map(({ path }) => ({ path, version: undefined }));
-          this.#write(() => {
-            this.#journal.addItems(orderId, position, items, true);
-            this.#journal.settle(orderId, [], 0, sourceDirectory, gone);
-          });
-        },
-        failed: (path, error) => {
-          run.failed++;
-          order.tellFailure(run, path, error.code, `it cannot be deleted: ${error.message}`);
-        },
-      });
-    } catch (error) {
-      run.error ??= withContext("cannot delete what the source does not have any more", error);
-    } finally {
-      trash?.close();
-      root.close();
-    }
+    const isKnown = await pruneFeed(feed, {
+      journal: this.#journal,
+      disk: this.#disk,
+      mirrorDirectory: this.#mirrorDirectory,
+      isStopped: () => this.#isStopped,
+    });
     if (feed.isEnded || this.#isStopped) return;
-    feed.pruning = "done";
-    this.#endIfDone(feed);
+    feed.pruning = isKnown ? "done" : "due";
+    if (isKnown) return this.#endIfDone(feed);
+    this.#events.warn(`order ${feed.orderId}: the journal is damaged; its source is listed anew`);
+    await this.#list(feed);
   }
 
   #drop(feed: Feed, reason: DrayError): void {

@@ -303,6 +303,22 @@ export class Journal {
     for (const row of statement.iterate(orderId, position)) yield itemOf(row);
   }
 
+  /**
+   * Looks whether items are as they were listed, in the order of their ids, behind `afterId`.
+   * @returns the last id that was looked at; undefined at the end
+   * @throws DrayError "integrity" at a damaged one
+   */
+  checkItems(orderId: string, position: number, afterId: number, limit: number): number | undefined {
+    const rows = guard(() =>
+      this.#database
+        .query<ItemRow, [string, number, number, number]>(
+          `SELECT ${ITEM_COLUMNS} FROM items WHERE orderId = ? AND position = ? AND id > ? ORDER BY id LIMIT ?`,
+        )
+        .all(orderId, position, afterId, limit),
+    );
+    return rows.map(itemOf).at(-1)?.id;
+  }
+
   /** Whether the list held something that is never fetched. */
   hasRefused(orderId: string, position: number): boolean {
     const row = guard(() =>
