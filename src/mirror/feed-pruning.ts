@@ -36,12 +36,10 @@ export interface PruningTools {
  * goes wrong is told by the feed's run.
  * @returns false when the journal is damaged: then nobody knows what the source has
  */
-export async function pruneFeed(
-  feed: Feed,
-  { journal, disk, mirrorDirectory, isStopped }: PruningTools,
-): Promise<boolean> {
+export async function pruneFeed(feed: Feed, tools: PruningTools): Promise<boolean> {
+  const { journal, disk, mirrorDirectory } = tools;
   const { run, order, orderId, position, sourceDirectory, request } = feed;
-  const isOver = (): boolean => feed.isEnded || isStopped();
+  const isOver = (): boolean => feed.isEnded || tools.isStopped();
   if (!(await isIntact(feed, journal, isOver))) return false;
   const root = new ContainedRoot(mirrorDirectory);
   const trash = feed.mode.dryRun

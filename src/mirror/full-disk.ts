@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { DrayError, asDrayError } from "../errors/dray-error.ts";
+import { type DrayError, asDrayError } from "../errors/dray-error.ts";
 
 /** How often a full disk is tried again. */
 const TRY_INTERVAL_MS = 5_000;
