@@ -4,7 +4,7 @@ import { endStartedPrograms } from "../support/process.ts";
 import type { Contender } from "./contender.ts";
 import type { BenchData } from "./data.ts";
 import type { Row } from "./rows.ts";
-import { newFolder, settle } from "./settle.ts";
+import { leavePageCache, newFolder, settle } from "./settle.ts";
 
 export interface Measured {
   contender: Contender;
@@ -32,6 +32,7 @@ export async function measure(
       for (const { contender, seconds } of measured) {
         const oldCopy = { path: contender.destination, setAside: `${contender.destination}-${round}` };
         await settle(data, row.keepsCopy ? undefined : oldCopy);
+        if (row.isCold === true) await leavePageCache(data);
         const startedMs = performance.now();
         await contender.copy();
         const took = (performance.now() - startedMs) / 1000;

@@ -22,6 +22,8 @@ export interface Row {
   data: DataName;
   /** The copy of the run before stays: nothing has changed since then. */
   keepsCopy: boolean;
+  /** The source is read from the disk: it is taken out of the page cache before each run. */
+  isCold?: boolean;
   contenders: readonly ContenderKind[];
   goals: readonly Goal[];
 }
@@ -78,5 +80,14 @@ export const ROWS: readonly Row[] = [
     keepsCopy: false,
     contenders: [drayFetch(), drayFetch("--no-sum"), curl(false), curl(true), loopback],
     goals: [{ dray: "dray fetch", peer: "curl, sync and sha256sum", atLeast: 2 }],
+  },
+  {
+    name: "fetch-cold",
+    title: "The same from a server that has to read it from the disk",
+    data: "large",
+    keepsCopy: false,
+    isCold: true,
+    contenders: [drayFetch(), curl(false), curl(true)],
+    goals: [{ dray: "dray fetch", peer: "curl, sync and sha256sum", atLeast: 1 }],
   },
 ];

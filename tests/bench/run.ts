@@ -4,7 +4,8 @@
  *   npm run bench -- [--rounds N] [--only NAME]... [--dir DIR] [--write FILE]
  *
  *   --rounds N     so many timed rounds after a warm-up (5)
- *   --only NAME    only this row: large, small, small-synced, unchanged, fetch-large; may be given several times
+ *   --only NAME    only this row: large, small, small-synced, unchanged, fetch-large,
+ *                  fetch-cold; may be given several times
  *   --dir DIR      measures the file system of DIR (the system's temp directory)
  *   --write FILE   also writes the Markdown to FILE: docs/BENCHMARKS.md
  */
@@ -64,7 +65,7 @@ async function bench(): Promise<string> {
     "",
     `Written by \`npm run bench -- --write docs/BENCHMARKS.md\` on ${new Date().toISOString().slice(0, 10)}.`,
     "Only the ratios say something: all contenders ran in turn on the same machine, over loopback, with the",
-    "same data, in the page cache already. Before each run the old copy was put out of the way, the disk was",
+    "same data, in the page cache already unless a row says otherwise. Before each run the old copy was put out of the way, the disk was",
     `settled with \`sync\`, and memory was warmed up. Medians of ${rounds} rounds after a first one that does not count`,
     "and whose copies were compared with the source. Servers were running already: the time is that of the",
     "client's process from start to end.",

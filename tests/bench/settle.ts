@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { freemem } from "node:os";
 import { run } from "./contender.ts";
 import type { BenchData } from "./data.ts";
@@ -27,6 +27,13 @@ export async function settle(
   }
   await run(["sync"]);
   await warmMemory(Math.min(data.bytes * 1.5 + SPARE_BYTES, freemem() / 2));
+}
+
+/** Has the system forget what it knows of the source's contents: they come from the disk then. */
+export async function leavePageCache({ path }: BenchData): Promise<void> {
+  for (const name of readdirSync(path)) {
+    await run(["dd", `if=${path}/${name}`, "iflag=nocache", "count=0", "status=none"]);
+  }
 }
 
 /** In a process of its own, which gives it back when it ends. */
