@@ -3,6 +3,7 @@ import type { DrayError } from "../errors/dray-error.ts";
 import { type DigestKind, digestBytes, writeDigest } from "../wire/digest.ts";
 import { CacheItem } from "./cache-policy.ts";
 import type { EntryReader } from "./entry-reader.ts";
+import { type EntryMemory, bufferBytes } from "./entry-memory.ts";
 import { answerBytes, contentsStart, frameAnswer } from "./whole-answer.ts";
 
 /** Files are read, and their digests kept, in pieces of this length: those that FETCH sends. */
@@ -20,11 +21,18 @@ const PIECE_OVERHEAD_BYTES = 64;
 /** What a file would take of the cache, in bytes. */
 export function entryCost(name: string, sizeBytes: number): number {
   const pieces = Math.ceil(sizeBytes / CACHE_PIECE_BYTES);
-  return sizeBytes + pieces * PIECE_OVERHEAD_BYTES + 2 * name.length + ENTRY_BYTES;
+  return contentsCost(sizeBytes) + pieces * PIECE_OVERHEAD_BYTES + 2 * name.length + ENTRY_BYTES;
 }
 
 /** A file up to this size is small. */
 const SMALL_FILE_BYTES = 64 * 1024;
+
+function contentsCost(sizeBytes: number): number {
+  if (sizeBytes <= SMALL_FILE_BYTES) return sizeBytes;
+  if (sizeBytes <= CACHE_PIECE_BYTES) return bufferBytes(answerBytes(sizeBytes));
+  const lastBytes = sizeBytes % CACHE_PIECE_BYTES;
+  return sizeBytes - lastBytes + bufferBytes(lastBytes);
+}
 
 /**
  * Where small files are read and framed, one at a time. What is kept of them then was never looked at
@@ -45,8 +53,12 @@ export class CacheEntry extends CacheItem {
   failure: DrayError | undefined;
   /** As long as somebody reads what is missing. */
   reader: EntryReader | undefined;
-  /** The contents, in one that is one piece with the frames of the whole answer around them. */
+  /** The contents of one that is one piece, with the frames of the whole answer around them. */
   #buffer: Uint8Array<ArrayBuffer> | undefined;
+  /** The contents of a larger one; the last buffer may be longer than its piece. */
+  #pieces: Uint8Array<ArrayBuffer>[] | undefined;
+  /** Where the buffers come from, unless it is small. */
+  #memory: EntryMemory | undefined;
   /** What is there; undefined once all is. */
   #states: Uint8Array | undefined;
   #missingPieces = 0;
@@ -59,12 +71,20 @@ export class CacheEntry extends CacheItem {
   }
 
   /** Takes the memory, once the entry was admitted. */
-  allocate(): void {
+  allocate(memory: EntryMemory): void {
     const { sizeBytes } = this.facts;
     this.#missingPieces = Math.ceil(sizeBytes / CACHE_PIECE_BYTES);
     if (!this.isSmall) {
       this.#states = new Uint8Array(this.#missingPieces);
-      this.#buffer = new Uint8Array(this.#isOnePiece ? answerBytes(sizeBytes) : sizeBytes);
+      this.#memory = memory;
+    }
+    if (!this.#isOnePiece) {
+      this.#pieces = Array.from({ length: this.#missingPieces }, (_, piece) =>
+        memory.take(this.#pieceLength(piece)),
+      );
+    } else if (!this.isSmall) {
+      const length = answerBytes(sizeBytes);
+      this.#buffer = memory.take(length).subarray(0, length);
     } else if (sizeBytes === 0) {
       this.#keepScratch();
     }
@@ -88,10 +108,20 @@ export class CacheEntry extends CacheItem {
     return true;
   }
 
-  /** A view, valid as long as the entry is pinned. */
+  /** A range of at most a piece's length, valid as long as the entry is pinned: a view, or a copy where it lies in two. */
   view(offset: number, length: number): Uint8Array {
-    const start = offset + (this.#isOnePiece ? contentsStart(this.facts.sizeBytes) : 0);
-    return this.#buffer!.subarray(start, start + length);
+    if (this.#pieces === undefined) {
+      const start = offset + contentsStart(this.facts.sizeBytes);
+      return this.#buffer!.subarray(start, start + length);
+    }
+    const piece = pieceAt(offset);
+    const start = offset % CACHE_PIECE_BYTES;
+    const part = this.#pieces[piece]!.subarray(start, start + length);
+    if (part.length === length) return part;
+    const both = new Uint8Array(length);
+    both.set(part);
+    both.set(this.#pieces[piece + 1]!.subarray(0, length - part.length), part.length);
+    return both;
   }
 
   /** The digest of bytes that are there; computed once for a piece, again each time for any other range. */
@@ -160,9 +190,16 @@ export class CacheEntry extends CacheItem {
 
   /** Gives the memory back now: left to the garbage collector, it would exceed the bound. */
   free(): void {
-    // A smaller one lies in the heap itself, and would only be moved out of there by this.
-    if (this.#buffer !== undefined && this.#buffer.length > 1000) this.#buffer.buffer.transfer(0);
+    const buffer = this.#buffer;
+    if (this.#memory === undefined) {
+      // A smaller one lies in the heap itself, and would only be moved out of there by this.
+      if (buffer !== undefined && buffer.length > 1000) buffer.buffer.transfer(0);
+    } else {
+      if (buffer !== undefined) this.#memory.give(new Uint8Array(buffer.buffer));
+      for (const piece of this.#pieces ?? []) this.#memory.give(piece);
+    }
     this.#buffer = undefined;
+    this.#pieces = undefined;
   }
 
   /** Of a small file: what is in there now is the answer. */

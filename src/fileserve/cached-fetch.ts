@@ -8,8 +8,8 @@ import { DigestChain } from "../wire/digest.ts";
 import { dataFrameOverhead, writeDataFrame } from "../wire/messages.ts";
 import { parsePath } from "../wire/names.ts";
 import { CACHE_PIECE_BYTES, type CacheEntry } from "./cache-entry.ts";
-import { addressAnswer } from "./whole-answer.ts";
 import type { CacheUse, FileCache } from "./file-cache.ts";
+import { addressAnswer } from "./whole-answer.ts";
 
 /** Enough for FILE or END. */
 const HEAD_ROOM_BYTES = 128;

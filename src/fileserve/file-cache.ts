@@ -4,6 +4,7 @@ import { DrayError } from "../errors/dray-error.ts";
 import type { DigestKind } from "../wire/digest.ts";
 import { CacheEntry } from "./cache-entry.ts";
 import { CachePolicy, type EvictionQueue } from "./cache-policy.ts";
+import { EntryMemory } from "./entry-memory.ts";
 import { EntryReader } from "./entry-reader.ts";
 import { restNeededMs } from "./file-rest.ts";
 
@@ -48,6 +49,7 @@ export class FileCache {
   readonly #policy: CachePolicy;
   readonly #now: () => number;
   readonly #entries = new Map<string, CacheEntry>();
+  readonly #memory = new EntryMemory();
   readonly #keeper: Keeper = {
     reader: (entry) => (entry.reader ??= this.#readerOf(entry)),
     release: (entry) => this.#unpin(entry),
@@ -165,7 +167,8 @@ export class FileCache {
     }
     this.#evictions += evicted.length;
     this.#misses++;
-    entry.allocate();
+    entry.allocate(this.#memory);
+    this.#trim();
     this.#entries.set(name, entry);
     return { use: new CacheUse(entry, this.#keeper) };
   }
@@ -190,12 +193,21 @@ export class FileCache {
       entry.reader?.rest();
       entry.reader = undefined;
     }
-    if (isGone) entry.free();
+    if (!isGone) return;
+    entry.free();
+    this.#trim();
   }
 
   #discard(entry: CacheEntry): void {
     if (this.#entries.get(entry.name) === entry) this.#entries.delete(entry.name);
-    if (this.#policy.discard(entry)) entry.free();
+    if (!this.#policy.discard(entry)) return;
+    entry.free();
+    this.#trim();
+  }
+
+  /** What is kept for the next file is within the bound as well. */
+  #trim(): void {
+    this.#memory.keepAtMost(this.#policy.limitBytes - this.#policy.usedBytes);
   }
 }
 
@@ -233,7 +245,7 @@ export class CacheUse {
   }
 
   /**
-   * A view of a range, or undefined when it is not there yet: it is being read then, and `wake` is called
+   * A range of at most a piece's length, or undefined when it is not there yet: it is being read then, and `wake` is called
    * when it is worth asking again.
    * @param end how far the answer will go on, for reading ahead
    * @throws DrayError when it will never be there: "changed", or what the disk says

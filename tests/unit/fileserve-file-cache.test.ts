@@ -36,14 +36,17 @@ function open(path: string): CacheUse {
   return found.use;
 }
 
-/** Bytes of a range, waiting for them as an answer does. */
+/** Bytes of a range, a piece at a time and waiting for them, as an answer does. */
 async function bytes(use: CacheUse, offset: number, length: number): Promise<string> {
-  for (;;) {
+  let text = "";
+  while (text.length < length) {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const view = use.bytes(offset, length, offset + length, resolve);
-    if (view !== undefined) return Buffer.from(view).toString("latin1");
-    await promise;
+    const pieceBytes = Math.min(CACHE_PIECE_BYTES, length - text.length);
+    const view = use.bytes(offset + text.length, pieceBytes, offset + length, resolve);
+    if (view === undefined) await promise;
+    else text += Buffer.from(view).toString("latin1");
   }
+  return text;
 }
 
 function fetch(path: string): Answering {
