@@ -1,4 +1,5 @@
-import { hidesState, fileService } from "../fileserve/file-service.ts";
+import { hidesState } from "../disk/own-state.ts";
+import { fileService } from "../fileserve/file-service.ts";
 import type { EvictionQueue } from "../fileserve/cache-policy.ts";
 import { FileCache } from "../fileserve/file-cache.ts";
 import { LruQueue } from "../fileserve/lru-queue.ts";

@@ -8,10 +8,15 @@ export interface DatabaseShape {
   version: number;
   /** For messages: "the record of owners". */
   name: string;
+  /** Puts right what SQLite's own check does not look for, before anybody uses the database. */
+  amend?(database: Database): void;
 }
 
-/** @throws DrayError "integrity" when the file is not an intact database of this shape; "no-space", "refused", "storage" */
-function openIntact(path: string, shape: DatabaseShape): Database {
+/**
+ * Opens a database, or makes a new one.
+ * @throws DrayError "integrity" when the file is not an intact database of this shape; "no-space", "refused", "storage"
+ */
+export function openIntact(path: string, shape: DatabaseShape): Database {
   const guarded = <T>(work: () => T): T => guardDatabase(shape.name, work);
   const damaged = (how: string): DrayError =>
     new DrayError("integrity", `${shape.name} cannot be trusted: ${how}`);
@@ -38,6 +43,7 @@ function openIntact(path: string, shape: DatabaseShape): Database {
       if (check?.integrity_check !== "ok") throw damaged(String(check?.integrity_check));
       if (schemaOf(database) !== schemaOfFresh(shape.schema))
         throw damaged("its tables are not as they should be");
+      shape.amend?.(database);
       // One that cannot be written is found out now, not with the first change.
       database.run(`PRAGMA user_version = ${shape.version}`);
     });

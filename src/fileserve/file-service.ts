@@ -1,5 +1,3 @@
-import { isTempName } from "../disk/publication.ts";
-import { STATE_DIRECTORY } from "../disk/trash.ts";
 import type { Responder } from "../transfer/responder.ts";
 import { contentService } from "../transfer/content-service.ts";
 import type { Services } from "../transfer/session.ts";
@@ -7,11 +5,6 @@ import { CAPABILITY, type Message } from "../wire/messages.ts";
 import { CacheList } from "./cache-list.ts";
 import { CachedFetch, type ServedTree } from "./cached-fetch.ts";
 import type { Writes } from "./writes.ts";
-
-/** What clients never see: the server's own state, and files that are not whole yet. */
-export function hidesState(path: string): boolean {
-  return path === STATE_DIRECTORY || isTempName(path.slice(path.lastIndexOf("/") + 1));
-}
 
 /**
  * LIST from the disk, FETCH through the cache, and CACHE, which tells what is in it.

@@ -1,7 +1,7 @@
-import { Database, type Statement } from "bun:sqlite";
+import type { Database, Statement } from "bun:sqlite";
 import { z } from "zod";
+import { openIntact } from "../disk/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
-import { DrayError } from "../errors/dray-error.ts";
 import { type OrderRequest, type OrderResult, orderRequestSchema, orderResultSchema } from "../wire/order.ts";
 import type { FetchedVersion, JobItem } from "./job.ts";
 import { FileRecords } from "./file-records.ts";
@@ -124,7 +124,14 @@ export class Journal {
    * @throws DrayError "integrity" when the file is not an intact journal of this version
    */
   constructor(path: string) {
-    this.#database = openIntact(path);
+    this.#database = openIntact(path, {
+      name: "the journal",
+      schema: JOURNAL_SCHEMA,
+      version: JOURNAL_VERSION,
+      amend: (database) => {
+        if (hasStaleEntries(database)) database.run("REINDEX items");
+      },
+    });
     try {
       [this.#addItem, this.#settleItem, this.#addBytes, this.#toDo] = guard(() => [
         this.#database.prepare(
@@ -444,44 +451,6 @@ export class Journal {
   }
 }
 
-function openIntact(path: string): Database {
-  const database = guard(() => new Database(path, { create: true, strict: true }));
-  try {
-    guard(() => {
-      database.run("PRAGMA locking_mode = EXCLUSIVE");
-      database.run("PRAGMA journal_mode = WAL");
-      // A commit survives a killed process; after a power loss some may be missing, never half there.
-      database.run("PRAGMA synchronous = NORMAL");
-      const version = database.query<{ user_version: number }, []>("PRAGMA user_version").get()!.user_version;
-      if (version === 0) {
-        database.transaction(() => {
-          database.run(JOURNAL_SCHEMA);
-          database.run(`PRAGMA user_version = ${JOURNAL_VERSION}`);
-        })();
-      } else if (version !== JOURNAL_VERSION) {
-        throw new DrayError(
-          "integrity",
-          `the journal has version ${version}, this program knows ${JOURNAL_VERSION}`,
-        );
-      }
-      const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
-      if (check?.integrity_check !== "ok") {
-        throw new DrayError("integrity", `the journal is damaged: ${check?.integrity_check}`);
-      }
-      if (schemaOf(database) !== expectedSchema()) {
-        throw new DrayError("integrity", "the journal is damaged: its tables are not as they should be");
-      }
-      if (hasStaleEntries(database)) database.run("REINDEX items");
-      // A journal that cannot be written is found out now, not with the first order.
-      database.run(`PRAGMA user_version = ${JOURNAL_VERSION}`);
-    });
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
-}
-
 /**
  * Whether an index over some of the items has more entries than there are such items: damage took a row
  * out of them. SQLite's check does not look for that, and stumbles over it when the row has gone.
@@ -495,23 +464,6 @@ function hasStaleEntries(database: Database): boolean {
        (SELECT count(*) FROM items INDEXED BY itemsByPath WHERE isPruning = 1) AS byPath`,
   ].map((sql) => database.query<Record<string, number>, []>(sql).get());
   return !Bun.deepEquals(inRows, inIndexes);
-}
-
-function schemaOf(database: Database): string {
-  const rows = database
-    .query<{ sql: string | null }, []>("SELECT sql FROM sqlite_schema ORDER BY name")
-    .all();
-  return rows.map(({ sql }) => sql).join(";");
-}
-
-function expectedSchema(): string {
-  const fresh = new Database(":memory:");
-  try {
-    fresh.run(JOURNAL_SCHEMA);
-    return schemaOf(fresh);
-  } finally {
-    fresh.close();
-  }
 }
 
 const orderStateSchema = z.enum(["running", "waiting", "done", "cancelled"]);

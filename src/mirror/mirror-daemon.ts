@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { ContainedRoot } from "../disk/contained-root.ts";
-import { isTempName } from "../disk/publication.ts";
+import { hidesState } from "../disk/own-state.ts";
 import { sweepTempFiles } from "../disk/temp-sweep.ts";
 import { STATE_DIRECTORY, sweepTrash } from "../disk/trash.ts";
 import { DrayError, asDrayError, withContext } from "../errors/dray-error.ts";
@@ -166,13 +166,8 @@ export class MirrorDaemon {
   /** So that mirrors cascade: what is finished is served, our own state and unfinished files are not. */
   #openExport(port: number): Server {
     const root = new ContainedRoot(this.#settings.mirrorDirectory);
-    const hides = (shown: string): boolean =>
-      shown === STATE_DIRECTORY || isTempName(shown.slice(shown.lastIndexOf("/") + 1));
-    return new Server(
-      { ...this.#settings, port },
-      contentService(root, this.#settings.agent, hides),
-      this.#log,
-    );
+    const service = contentService(root, this.#settings.agent, hidesState);
+    return new Server({ ...this.#settings, port }, service, this.#log);
   }
 
   get exportPort(): number | undefined {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { currentBootId } from "../disk/boot-id.ts";
 import { DirectoryLock } from "../disk/directory-lock.ts";
 import { STATE_DIRECTORY } from "../disk/trash.ts";
-import { DrayError, asDrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
+import { asDrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import type { DistrustedSpan } from "./job.ts";
 import { Journal } from "./journal.ts";
@@ -93,10 +93,7 @@ export class StateDirectory {
   openJournal(damaged: (message: string) => void): Journal {
     const journalPath = path.join(this.#path, "journal.db");
     let journal: Journal | undefined;
-    // SQLite takes a file of one byte for an empty one, too.
-    const isEmptied = (fs.statSync(journalPath, { throwIfNoEntry: false })?.size ?? Number.MAX_VALUE) <= 1;
     try {
-      if (isEmptied) throw new DrayError("integrity", "the journal is empty");
       journal = new Journal(journalPath);
       journal.orders();
       return journal;

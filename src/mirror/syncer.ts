@@ -1,4 +1,5 @@
-import { DrayError } from "../errors/dray-error.ts";
+import { syncFileSystem } from "../disk/file-system-sync.ts";
+import type { DrayError } from "../errors/dray-error.ts";
 import type { StateDirectory } from "./state-directory.ts";
 
 /** How long, and how much, may be visible without being synced. */
@@ -49,7 +50,10 @@ export class BatchSyncer {
 
   /** Whether this machine can sync one file system; otherwise files have to be synced one by one. */
   static async isAvailable(directory: string): Promise<boolean> {
-    return (await runSync(directory)) === undefined;
+    return syncFileSystem(directory).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Files of so many bytes became visible. */
@@ -82,27 +86,13 @@ export class BatchSyncer {
     this.#unsyncedSinceMs = undefined;
     const startedMs = Date.now();
     const wasIdle = this.#isIdle();
-    const problem = await runSync(this.#directory);
-    if (problem !== undefined) {
+    try {
+      await syncFileSystem(this.#directory);
+    } catch (error) {
       this.#unsyncedBytes += unsynced.bytes;
       this.#unsyncedSinceMs = unsynced.sinceMs;
-      throw new DrayError("storage", `the files could not be made durable: ${problem}`);
+      throw error;
     }
     this.#state.synced(startedMs, wasIdle && this.#isIdle() && this.#unsyncedSinceMs === undefined);
-  }
-}
-
-/** syncfs(2) has no other way in from here than coreutils' `sync -f`. */
-async function runSync(directory: string): Promise<string | undefined> {
-  try {
-    const process = Bun.spawn(["sync", "-f", directory], {
-      stdin: "ignore",
-      stdout: "ignore",
-      stderr: "pipe",
-    });
-    const [exitCode, stderr] = await Promise.all([process.exited, new Response(process.stderr).text()]);
-    return exitCode === 0 ? undefined : stderr.trim() || `sync exited with ${exitCode}`;
-  } catch (error) {
-    return String(error);
   }
 }

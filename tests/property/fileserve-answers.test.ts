@@ -5,7 +5,7 @@ import { ContainedRoot } from "../../src/disk/contained-root.ts";
 import { CACHE_PIECE_BYTES } from "../../src/fileserve/cache-entry.ts";
 import { CachedFetch, type ServedTree } from "../../src/fileserve/cached-fetch.ts";
 import { FileCache } from "../../src/fileserve/file-cache.ts";
-import { hidesState } from "../../src/fileserve/file-service.ts";
+import { hidesState } from "../../src/disk/own-state.ts";
 import { S3FifoQueue } from "../../src/fileserve/s3-fifo-queue.ts";
 import { type FetchOrder, FetchResponder } from "../../src/transfer/fetch-responder.ts";
 import { TO_END } from "../../src/wire/messages.ts";

@@ -5,7 +5,7 @@ import { ContainedRoot } from "../../src/disk/contained-root.ts";
 import type { EvictionQueue } from "../../src/fileserve/cache-policy.ts";
 import { CachedFetch } from "../../src/fileserve/cached-fetch.ts";
 import { FileCache } from "../../src/fileserve/file-cache.ts";
-import { hidesState } from "../../src/fileserve/file-service.ts";
+import { hidesState } from "../../src/disk/own-state.ts";
 import { asDrayError } from "../../src/errors/dray-error.ts";
 import { LruQueue } from "../../src/fileserve/lru-queue.ts";
 import { S3FifoQueue } from "../../src/fileserve/s3-fifo-queue.ts";

@@ -5,7 +5,7 @@ import { CACHE_PIECE_BYTES, entryCost } from "../../src/fileserve/cache-entry.ts
 import { CachedFetch } from "../../src/fileserve/cached-fetch.ts";
 import { type CacheUse, FileCache } from "../../src/fileserve/file-cache.ts";
 import { restNeededMs } from "../../src/fileserve/file-rest.ts";
-import { hidesState } from "../../src/fileserve/file-service.ts";
+import { hidesState } from "../../src/disk/own-state.ts";
 import { LruQueue } from "../../src/fileserve/lru-queue.ts";
 import { TO_END } from "../../src/wire/messages.ts";
 import { Answering, failureOf } from "../support/responder-answer.ts";
