@@ -41,7 +41,7 @@ export function commandMarkdown(measured: readonly Measured[]): string[] {
 }
 
 /** A Markdown table, its columns padded as Prettier does it. Pure. */
-function table(rows: readonly (readonly string[])[]): string[] {
+export function table(rows: readonly (readonly string[])[]): string[] {
   const [head = [], ...body] = rows;
   const widths = head.map((_, column) =>
     Math.max(3, ...rows.map((row) => Bun.stringWidth(row[column] ?? ""))),
