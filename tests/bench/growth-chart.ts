@@ -7,6 +7,8 @@ export interface MeasuredGrowth {
 
 const PANEL = { width: 380, height: 230, left: 52, right: 52, top: 40, bottom: 40 } as const;
 const MIB = 1024 ** 2;
+/** Values further apart than this need a logarithmic axis. */
+const WIDE = 30;
 
 /** Two lines a panel, over a logarithmic axis: what one unit costs (left), and memory (right). Pure. */
 export function growthChart(measured: readonly MeasuredGrowth[]): string {
@@ -57,20 +59,29 @@ function panel({ series, points }: MeasuredGrowth): string {
       anchor: "start",
     },
   ].map(({ values, color, label, at, anchor }) => {
+    const [least, most] = [Math.min(...values), Math.max(...values)];
+    const isWide = most > WIDE * least;
     // From nought, so that what is flat looks flat.
-    const up = scale([0, 1.15 * Math.max(...values)], vertical);
+    const linear = scale([0, 1.15 * most], vertical);
+    const logarithmic = scale([Math.log(least / 2), Math.log(most * 2)], vertical);
+    const up = (value: number): number => (isWide ? logarithmic(Math.log(value)) : linear(value));
     const corners = values.map((value, index) => [across(amounts[index]!), up(value)] as const);
     const path = corners.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
     const dots = corners.map(
       ([x, y]) => `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="2.5" fill="${color}"/>`,
     );
-    const most = Math.max(...values);
+    const bottom = isWide
+      ? text(at, up(least), round(least), { anchor, color })
+      : text(at, vertical[0], "0", { anchor, color });
     return [
       `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="1.5"/>`,
       ...dots,
       text(at, up(most), round(most), { anchor, color }),
-      text(at, vertical[0], "0", { anchor, color }),
-      text(at, PANEL.top - 8, label, { anchor: anchor === "end" ? "start" : "end", color }),
+      bottom,
+      text(at, PANEL.top - 8, isWide ? `${label} (logarithmic)` : label, {
+        anchor: anchor === "end" ? "start" : "end",
+        color,
+      }),
     ].join("");
   });
   const ticks = points.map(({ amount }, index) =>

@@ -52,7 +52,7 @@ export const GROWTH: readonly GrowthSeries[] = [
   },
   {
     name: "connections",
-    title: `Connections to a file server at the same time, each asking ${REQUESTS_PER_CONNECTION} times for 4 KiB`,
+    title: `Connections at the same time, ${REQUESTS_PER_CONNECTION} requests for 4 KiB each`,
     unit: "connections",
     per: { name: "request", count: (connections) => connections * REQUESTS_PER_CONNECTION },
     amounts: [1, 10, 100, 1_000, 5_000],
