@@ -1,17 +1,25 @@
 import { join } from "node:path";
 import { CAN_SYNC_FILE_SYSTEM, syncFileSystem } from "../disk/file-system-sync.ts";
 import { EXIT } from "../errors/codes.ts";
-import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
-import { fetchFile } from "../fetch/fetch-file.ts";
+import { DrayError, asDrayError, systemErrorCode } from "../errors/dray-error.ts";
 import { FinalError } from "../fetch/fetch-setting.ts";
 import { fetchTree } from "../fetch/fetch-tree.ts";
 import { OrderedOutput } from "../fetch/ordered-output.ts";
-import { type Persistence, Remote, type RemoteSettings } from "../fetch/remote.ts";
+import { Remote } from "../fetch/remote.ts";
+import { fetchManifest } from "../fetch/replica-inquiry.ts";
 import { streamFile } from "../fetch/stream-file.ts";
-import type { FetchOptions } from "../options/fetch-options.ts";
 import type { TreeResult } from "../report/fetch-events.ts";
+import {
+  type GivenTask,
+  done,
+  fetchFrom,
+  fetchedFile,
+  fileSetting,
+  persistenceOf,
+  wantedFile,
+} from "./fetch-given.ts";
 import { FetchPlace, settingFor } from "./fetch-place.ts";
-import type { FetchView } from "./fetch-view.ts";
+import { fetchReplicated } from "./fetch-replicas.ts";
 
 /** Connections for a directory: enough for a large file not to hold up the small ones. */
 const TREE_CONNECTIONS = 4;
@@ -20,39 +28,22 @@ const MAX_SYNCED_EACH = 64;
 /** Failures that the result lists; each is an event of its own, too. */
 const MAX_LISTED_FAILURES = 1_000;
 
-export interface GivenTask {
-  options: FetchOptions;
-  /** The components of the path at the server. */
-  wanted: readonly string[];
-  settings: RemoteSettings;
-  view: FetchView;
-}
-
-export async function fetchOneFile({ options, wanted, settings, view }: GivenTask): Promise<number> {
-  const name = wanted.at(-1);
-  if (name === undefined) throw new DrayError("refused", "it is a directory");
+export async function fetchOneFile(given: GivenTask): Promise<number> {
+  const { options, settings } = given;
   const directory = options.directory!;
-  const remote = new Remote(settings);
   using place = new FetchPlace(directory);
-  const file = { path: wanted.join("/"), components: [name], expected: options.expect };
-  const setting = settingFor(place, options, view, { withSums: options.sum ?? true, syncEach: true });
-  const persistence = persistenceOf(options, settings);
-  const fetched = await fetchFile(remote, file, setting, persistence, (part) => view.kept(directory, part));
-  remote.drop(done());
-  const { outcome, sizeBytes, sha256, backup } = fetched;
-  const { transferredBytes: bytesTransferred, resumedBytes: bytesResumed } = view.counters;
-  view.event({
-    type: "result",
-    file: file.path,
-    path: join(directory, name),
-    outcome,
-    sizeBytes,
-    bytesTransferred,
-    bytesResumed,
-    ...(sha256 === undefined ? {} : { sha256 }),
-    ...(backup === undefined ? {} : { backup: join(directory, backup) }),
-    durationMs: view.durationMs,
-  });
+  const file = wantedFile(given);
+  const setting = fileSetting(place, given);
+  try {
+    const fetched = await fetchFrom(given, file, setting);
+    fetchedFile(given, file, fetched);
+  } catch (error) {
+    // A file that is split into parts has no name of its own there.
+    if (asDrayError(error).code !== "not-found") throw error;
+    await fetchReplicated(given, [settings.target], file, setting).catch((why: unknown) => {
+      throw asDrayError(why).code === "not-found" ? error : why;
+    });
+  }
   return EXIT.ok;
 }
 
@@ -68,6 +59,10 @@ export async function fetchToStdout({ options, wanted, settings, view }: GivenTa
   const streamed = await streamFile(remote, path, sums, output, view.counters, persistence, (sizeBytes) => {
     view.total.files = 1;
     view.total.bytes = sizeBytes;
+  }).catch(async (error: unknown) => {
+    if (asDrayError(error).code !== "not-found" || !(await isSplit(remote, path))) throw error;
+    const why = "it is split into parts, which come in any order: fetch it into a directory";
+    throw new DrayError("unsupported", why, { cause: error });
   });
   remote.drop(done());
   const { sizeBytes, sha256 } = streamed;
@@ -83,6 +78,15 @@ export async function fetchToStdout({ options, wanted, settings, view }: GivenTa
     durationMs: view.durationMs,
   });
   return EXIT.ok;
+}
+
+async function isSplit(remote: Remote, path: string): Promise<boolean> {
+  try {
+    await fetchManifest(await remote.client(), path);
+    return true;
+  } catch {
+    return false; // then the first error is all that there is to say
+  }
 }
 
 export async function fetchWholeTree({ options, wanted, settings, view }: GivenTask): Promise<number> {
@@ -153,10 +157,6 @@ export async function fetchWholeTree({ options, wanted, settings, view }: GivenT
   return result.files === 0 && more.length === 0 ? only! : EXIT.partial;
 }
 
-function persistenceOf({ attempts }: FetchOptions, settings: RemoteSettings): Persistence {
-  return { attempts, signal: settings.signal, retrying: (error, retry) => settings.retrying(error, retry) };
-}
-
 function writeToStdout(bytes: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(bytes, (error) => {
@@ -166,8 +166,4 @@ function writeToStdout(bytes: Uint8Array): Promise<void> {
       reject(new FinalError("storage", `cannot write to standard output: ${why}`, { cause: error }));
     });
   });
-}
-
-function done(): DrayError {
-  return new DrayError("interrupted", "done");
 }

@@ -1,9 +1,10 @@
 import type { DrayError } from "../errors/dray-error.ts";
 import type { KeptPart } from "../fetch/fetch-file.ts";
 import type { FetchCounters } from "../fetch/fetch-setting.ts";
+import type { Replica } from "../fetch/replica.ts";
 import type { Retry } from "../fetch/retry-policy.ts";
 import type { FetchOptions } from "../options/fetch-options.ts";
-import type { FetchEvent } from "../report/fetch-events.ts";
+import type { FetchEvent, ReplicaProgress } from "../report/fetch-events.ts";
 import { createFetchReport, type FetchReport } from "../report/fetch-report.ts";
 import { safeName } from "../report/safe-text.ts";
 import { formatBytes } from "../report/units.ts";
@@ -12,9 +13,17 @@ const PROGRESS_INTERVAL_MS = 250;
 
 /** What a fetch counts, on its way to the report. */
 export class FetchView {
-  readonly counters: FetchCounters = { doneBytes: 0, transferredBytes: 0, resumedBytes: 0 };
+  readonly counters: FetchCounters = {
+    doneBytes: 0,
+    transferredBytes: 0,
+    resumedBytes: 0,
+    seededBytes: 0,
+    wastedBytes: 0,
+  };
   readonly total = { files: 0, bytes: 0 };
   filesDone = 0;
+  /** The servers, where there are several. */
+  replicas: readonly Replica[] | undefined;
   /** What the error message says of what is left; empty if nothing is. */
   keptText = "";
   readonly #task: "stream" | "tree" | "file";
@@ -76,6 +85,12 @@ export class FetchView {
   #progress(): void {
     const { doneBytes: bytes, transferredBytes: bytesTransferred } = this.counters;
     const { files: filesTotal, bytes: bytesTotal } = this.total;
-    this.event({ type: "progress", files: this.filesDone, filesTotal, bytes, bytesTotal, bytesTransferred });
+    const counts = { files: this.filesDone, filesTotal, bytes, bytesTotal, bytesTransferred };
+    const replicas = this.replicas?.filter(({ status }) => status !== "pending").map(replicaProgress);
+    this.event({ type: "progress", ...counts, ...(replicas === undefined ? {} : { replicas }) });
   }
+}
+
+function replicaProgress({ target, status, verifiedBytes }: Replica): ReplicaProgress {
+  return { ...target, status, bytes: verifiedBytes };
 }

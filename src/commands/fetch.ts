@@ -2,12 +2,13 @@ import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { Remote, type RemoteSettings, persist } from "../fetch/remote.ts";
 import { DialPolicy } from "../fetch/retry-policy.ts";
 import { showTarget } from "../net/dial.ts";
-import { type FetchOptions, fetchTable, fetchTask } from "../options/fetch-options.ts";
+import { type FetchOptions, fetchServers, fetchTable, fetchTask } from "../options/fetch-options.ts";
 import { safeName, safeText } from "../report/safe-text.ts";
 import { CAPABILITY } from "../wire/messages.ts";
 import { parsePath } from "../wire/names.ts";
 import { defineDrayCommand, type CommandIo } from "./command.ts";
 import { clientSecurity } from "./doors.ts";
+import { fetchFromSeveral } from "./fetch-replicas.ts";
 import { fetchOneFile, fetchToStdout, fetchWholeTree } from "./fetch-tasks.ts";
 import { FetchView } from "./fetch-view.ts";
 import { untilInterrupted } from "./shutdown.ts";
@@ -16,14 +17,15 @@ import { AGENT } from "./version.ts";
 export const fetchCommand = defineDrayCommand({ table: fetchTable, run: runFetch });
 
 async function runFetch(options: FetchOptions, io: CommandIo): Promise<number> {
-  const { host, port, timeoutMs, patienceMs } = options;
+  const { timeoutMs, patienceMs } = options;
+  const servers = fetchServers(options);
   const security = await clientSecurity(options, (message) => io.log.warn(message));
   const task = fetchTask(options);
   if (task === "stream" && options.json)
     throw new DrayError("usage", "--json does not go with -: standard output holds the file");
   return untilInterrupted(async (signal) => {
     const settings: Omit<RemoteSettings, "retrying"> = {
-      target: { host, port },
+      target: servers[0]!,
       client: { agent: AGENT, timeoutMs: Math.max(1, timeoutMs), security },
       needs: { capability: CAPABILITY.content, what: "files" },
       policy: new DialPolicy({ timeoutMs, patienceMs }, performance.now()),
@@ -35,7 +37,8 @@ async function runFetch(options: FetchOptions, io: CommandIo): Promise<number> {
     try {
       const given = { options, wanted, settings: { ...settings, retrying: view.retrying }, view };
       if (task === "stream") return await fetchToStdout(given);
-      return task === "tree" ? await fetchWholeTree(given) : await fetchOneFile(given);
+      if (task === "tree") return await fetchWholeTree(given);
+      return options.from === undefined ? await fetchOneFile(given) : await fetchFromSeveral(given, servers);
     } catch (error) {
       throw inContext(error, options, view.keptText);
     } finally {
@@ -45,12 +48,15 @@ async function runFetch(options: FetchOptions, io: CommandIo): Promise<number> {
 }
 
 /** What failed, where, why, and what happens next. */
-function inContext(error: unknown, { host, port, file }: FetchOptions, kept: string): DrayError {
+function inContext(error: unknown, options: FetchOptions, kept: string): DrayError {
+  const { file } = options;
   const { code, message, cause } = asDrayError(error);
   if (code === "interrupted") return new DrayError(code, `interrupted${kept}`, { cause });
   const isDirectory = code === "refused" && message.startsWith("it is a directory");
   const hint = isDirectory ? " (--recursive fetches it with all that is below it)" : "";
-  const what = `Cannot fetch ${safeName(file)} from ${showTarget({ host, port })}`;
+  const servers = fetchServers(options);
+  const from = servers.length === 1 ? showTarget(servers[0]!) : `${servers.length} servers`;
+  const what = `Cannot fetch ${safeName(file)} from ${from}`;
   return new DrayError(code, `${what}: ${message}${hint}${kept}`, { cause });
 }
 
@@ -60,7 +66,7 @@ const MAX_UNPRINTED_BATCHES = 512;
 /** The names in the server's cache, one a line. */
 async function listCache(
   settings: Omit<RemoteSettings, "retrying">,
-  { json, host, port }: FetchOptions,
+  { json }: FetchOptions,
   io: CommandIo,
 ): Promise<number> {
   const remote = new Remote({
@@ -90,7 +96,7 @@ async function listCache(
   } catch (error) {
     await printed;
     const { code, message, cause } = asDrayError(error);
-    const what = `Cannot list the cache of ${showTarget({ host, port })}`;
+    const what = `Cannot list the cache of ${showTarget(settings.target)}`;
     throw new DrayError(code, `${what}: ${message}`, { cause });
   } finally {
     remote.drop(new DrayError("interrupted", "done"));

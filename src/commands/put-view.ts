@@ -1,7 +1,7 @@
-import { ERROR_CODES, type ErrorCode, EXIT } from "../errors/codes.ts";
-import type { DrayError } from "../errors/dray-error.ts";
+import type { ErrorCode } from "../errors/codes.ts";
 import type { PutOptions } from "../options/put-options.ts";
 import type { PutFailure, PutResult, PutServerResult } from "../report/put-events.ts";
+import { statusOf } from "../report/put-exit-code.ts";
 import { createPutReport, type PutReport } from "../report/put-report.ts";
 import type { PutEvents, PutRun, ServerOutcome } from "../upload/put-run.ts";
 
@@ -110,16 +110,7 @@ export class PutView {
     // What a server that was given up has not got has failed, too.
     const failed = server.error === undefined ? server.failed : totals.files - files;
     const counts = { files, bytes, bytesTransferred, bytesResumed, failed };
-    const status = statusOf(error, files, failed);
+    const status = statusOf(error?.code, files, failed);
     return { ...target, status, ...counts, ...(error === undefined ? {} : { error: error.message }) };
   }
-}
-
-function statusOf(error: DrayError | undefined, files: number, failed: number): PutServerResult["status"] {
-  if (failed === 0) return "complete";
-  if (files > 0) return "partial";
-  if (error === undefined) return "failed";
-  const { exit } = ERROR_CODES[error.code];
-  if (exit === EXIT.unreachable) return "unreachable";
-  return exit === EXIT.refused ? "refused" : "failed";
 }

@@ -5,6 +5,7 @@ import { PutRun } from "../upload/put-run.ts";
 import { defineDrayCommand, type CommandIo } from "./command.ts";
 import { clientSecurity } from "./doors.ts";
 import { putNames } from "./put-names.ts";
+import { runSplitPut } from "./put-parts.ts";
 import { PutView } from "./put-view.ts";
 import { untilInterrupted } from "./shutdown.ts";
 import { AGENT } from "./version.ts";
@@ -12,6 +13,7 @@ import { AGENT } from "./version.ts";
 export const putCommand = defineDrayCommand({ table: putTable, run: runPut });
 
 async function runPut(options: PutOptions, io: CommandIo): Promise<number> {
+  if (options.copies !== undefined || options.repair) return runSplitPut(options, io);
   const { recursive, connections, digest, attempts, timeoutMs, patienceMs, to: targets } = options;
   const named = putNames(options);
   const security = await clientSecurity(options, (message) => io.log.warn(message));

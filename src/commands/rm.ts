@@ -1,7 +1,9 @@
-import { asDrayError } from "../errors/dray-error.ts";
+import { type DrayError, asDrayError, isNotFound } from "../errors/dray-error.ts";
 import { type RmOptions, rmTable } from "../options/rm-options.ts";
 import type { Target } from "../options/target-list.ts";
 import type { Client } from "../transfer/client.ts";
+import { removeSplit } from "../upload/split-changes.ts";
+import { parsePath } from "../wire/names.ts";
 import { defineDrayCommand, type CommandIo } from "./command.ts";
 import { onServers, type Outcome } from "./on-servers.ts";
 
@@ -16,7 +18,7 @@ function runRm(options: RmOptions, io: CommandIo): Promise<number> {
     const worker = async (): Promise<void> => {
       for (const path of names) {
         try {
-          await client.remove(path);
+          await removeEveryForm(client, path);
           await outcome.doneWith("removed", target, { path });
         } catch (error) {
           await outcome.failedWith(target, path, asDrayError(error));
@@ -26,4 +28,21 @@ function runRm(options: RmOptions, io: CommandIo): Promise<number> {
     await Promise.all(Array.from({ length: WINDOW }, worker));
   };
   return onServers(options, io, { verb: "remove", needs: "writes", ask });
+}
+
+/** A name may be that of a file, of a split one, or of both: then none of them is to come to light again. */
+async function removeEveryForm(client: Client, name: string): Promise<void> {
+  let absent: DrayError | undefined;
+  try {
+    await client.remove(name);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    absent = asDrayError(error);
+  }
+  const splitFiles = await removeSplit(client, splitName(name));
+  if (splitFiles === 0 && absent !== undefined) throw absent;
+}
+
+function splitName(name: string): string {
+  return parsePath(name).join("/");
 }

@@ -26,6 +26,11 @@ export class FileRead {
     this.#descriptor = descriptor;
   }
 
+  /** For threads of this process, which read the same file as long as it is open here. */
+  get descriptor(): number {
+    return this.#descriptor;
+  }
+
   /**
    * Fills `target` from byte `offset` of the file.
    * @throws DrayError "changed" when the file is shorter than it was

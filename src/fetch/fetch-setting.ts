@@ -10,6 +10,10 @@ export interface FetchCounters {
   transferredBytes: number;
   /** What was there already when a part was gone on with. */
   resumedBytes: number;
+  /** What was copied from an older file of the same name. */
+  seededBytes: number;
+  /** What crossed the network and was not needed: it came twice, or was wrong. */
+  wastedBytes: number;
 }
 
 /** The same for all files of one fetch. */

@@ -1,5 +1,6 @@
 import type { ContainedDirectory } from "../disk/contained-root.ts";
-import { DrayError } from "../errors/dray-error.ts";
+import type { ErrorCode } from "../errors/codes.ts";
+import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { showTarget } from "../net/dial.ts";
 import type { Client } from "../transfer/client.ts";
 import type { FileHead, FileReceiver } from "../transfer/fetch-reply.ts";
@@ -17,6 +18,8 @@ import { removeJournalWithoutPart } from "./found-part.ts";
 import { PartFile } from "./part-file.ts";
 import { PartLock } from "./part-lock.ts";
 import { type PartNames, partNames } from "./part-names.ts";
+import { SeedFile } from "./seed-file.ts";
+import { findSeeds } from "./seeding.ts";
 import { SMALL_FILE_BYTES, fetchSmall } from "./small-file.ts";
 
 /** Of one file, how many pieces may read back otherwise than they were written before its disk is given up. */
@@ -24,6 +27,9 @@ const MAX_DAMAGED_PIECES = 16;
 
 /** Below this, the rest of a file that failed on our side is cheaper to drain than a new connection. */
 const DRAIN_LIMIT_BYTES = 1024 * 1024;
+
+/** How a server refuses SUMS. */
+const DOES_NOT_TELL: ReadonlySet<ErrorCode> = new Set(["unsupported", "refused", "usage"]);
 
 /** One file on its way from a server into a directory, over as many connections as it takes. */
 export class FileTransfer {
@@ -35,6 +41,8 @@ export class FileTransfer {
   #part: PartFile | undefined;
   #sum: GrowingSum | undefined;
   #damagedPieces = 0;
+  /** What stands in its place has been looked at. */
+  #isSeeded = false;
 
   constructor(file: WantedFile, setting: FetchSetting) {
     this.#file = file;
@@ -106,6 +114,7 @@ export class FileTransfer {
   ): Promise<void> {
     const { path } = this.#file;
     const part = await this.#partFor(client, directory, remote);
+    await this.#seed(client, part, directory, remote);
     for (;;) {
       for (const gap of part.gaps()) {
         const receiver = new PartReceiver(part, gap, this.#sum, this.#setting.counters, progressed);
@@ -122,6 +131,33 @@ export class FileTransfer {
       if (this.#sum === undefined || (await this.#sum.result()) !== undefined) return;
       this.#forgetDamaged(part, this.#sum.takeDamaged());
     }
+  }
+
+  /** Takes from an older file of the same name what the server still has at the same place. */
+  async #seed(
+    client: Client,
+    part: PartFile,
+    directory: ContainedDirectory,
+    remote: RemoteFacts,
+  ): Promise<void> {
+    if (this.#isSeeded) return;
+    using seed = SeedFile.open(directory, this.#name);
+    const { counters } = this.#setting;
+    if (seed !== undefined && seed.sizeBytes > SMALL_FILE_BYTES) {
+      const seeding = { path: this.#file.path, remote, seed, gaps: part.gaps() };
+      try {
+        await findSeeds(client, seeding, (offset, bytes, digest) => {
+          part.write(offset, bytes, digest);
+          this.#sum?.add({ offset, lengthBytes: bytes.length, digest });
+          counters.seededBytes += bytes.length;
+          counters.doneBytes += bytes.length;
+        });
+      } catch (error) {
+        // A server that does not tell is no reason not to fetch.
+        if (!client.isOpen || !DOES_NOT_TELL.has(asDrayError(error).code)) throw error;
+      }
+    }
+    this.#isSeeded = true;
   }
 
   async #partFor(client: Client, directory: ContainedDirectory, remote: RemoteFacts): Promise<PartFile> {

@@ -5,7 +5,13 @@ import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import type { Extent } from "./extents.ts";
 import type { PartNames } from "./part-names.ts";
-import { type JournalContents, type JournaledPiece, type PartVersion, readJournal } from "./piece-journal.ts";
+import {
+  type JournalContents,
+  type JournaledPiece,
+  type PartVersion,
+  SEVERAL_SERVERS,
+  readJournal,
+} from "./piece-journal.ts";
 
 /** A journal is 32 bytes a piece: a larger file is none. */
 const MAX_JOURNAL_BYTES = 1024 ** 3;
@@ -26,17 +32,9 @@ export function findJournal(
   names: PartNames,
   version: PartVersion,
 ): FoundJournal {
-  const part = plainFile(directory, names.part);
-  const journal = plainFile(directory, names.journal);
-  const partBytes = part?.sizeBytes ?? 0;
-  if (journal === undefined) {
-    if (partBytes === 0) return { contents: undefined, startedOver: undefined };
-    throw new DrayError(
-      "refused",
-      `${quoteName(names.part)} is in the way: there is no journal beside it, so it is not an interrupted fetch of dray's; move it away`,
-    );
-  }
-  if (part === undefined) return { contents: undefined, startedOver: undefined };
+  const { part, journal } = ownFiles(directory, names);
+  if (journal === undefined || part === undefined) return { contents: undefined, startedOver: undefined };
+  const partBytes = part.sizeBytes;
   try {
     if (journal.sizeBytes > MAX_JOURNAL_BYTES) throw new DrayError("integrity", "it is far too large");
     const contents = readJournal(fs.readFileSync(directory.entry(names.journal)));
@@ -54,7 +52,32 @@ export function findJournal(
   }
 }
 
+interface PlainFile {
+  sizeBytes: number;
+}
+
+/** The part and its journal, as far as they are there. */
+function ownFiles(
+  directory: ContainedDirectory,
+  names: PartNames,
+): { part: PlainFile | undefined; journal: PlainFile | undefined } {
+  const part = plainFile(directory, names.part);
+  const journal = plainFile(directory, names.journal);
+  if (journal !== undefined || part === undefined || part.sizeBytes === 0) return { part, journal };
+  throw new DrayError(
+    "refused",
+    `${quoteName(names.part)} is in the way: there is no journal beside it, so it is not an interrupted fetch of dray's; move it away`,
+  );
+}
+
+/** @throws DrayError "refused" when something is in the way that is no part of ours; a system error */
+export function refuseForeignPart(directory: ContainedDirectory, names: PartNames): void {
+  ownFiles(directory, names);
+}
+
 function difference(had: PartVersion, has: PartVersion): string | undefined {
+  if (had.origin === SEVERAL_SERVERS && has.origin !== had.origin)
+    return "what was there came from several servers";
   if (had.origin !== has.origin || had.path !== has.path)
     return `what was there came from ${quoteName(had.path)} at ${had.origin}`;
   if (had.sizeBytes !== has.sizeBytes || had.mtimeUs !== has.mtimeUs)
@@ -62,7 +85,7 @@ function difference(had: PartVersion, has: PartVersion): string | undefined {
   return undefined;
 }
 
-function plainFile(directory: ContainedDirectory, name: string): { sizeBytes: number } | undefined {
+function plainFile(directory: ContainedDirectory, name: string): PlainFile | undefined {
   const facts = factsAt(directory.entry(name));
   if (facts === undefined || facts.kind === "file") return facts;
   throw new DrayError("refused", `${quoteName(name)} is in the way: it is a ${facts.kind}`);

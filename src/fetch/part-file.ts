@@ -7,7 +7,7 @@ import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import { type Extent, Extents } from "./extents.ts";
 import { keepStandingFile } from "./final-file.ts";
-import { findJournal, trustedPieces } from "./found-part.ts";
+import { findJournal, refuseForeignPart, trustedPieces } from "./found-part.ts";
 import type { PartNames } from "./part-names.ts";
 import {
   type JournaledPiece,
@@ -102,6 +102,32 @@ export class PartFile {
     }
   }
 
+  /**
+   * Takes what is there for a part of any version, by whoever knows the digests of this one: none of its bytes
+   * count before they are added by `adopt`. The journal is begun anew.
+   * @throws DrayError "refused" when something else has the part's name; a system error
+   */
+  static salvage(directory: ContainedDirectory, names: PartNames, version: PartVersion): PartFile {
+    refuseForeignPart(directory, names);
+    const journal = fs.openSync(directory.entry(names.journal), OPEN_FLAGS, 0o666);
+    try {
+      const { bytes, records } = encodeHead(version, crypto.getRandomValues(new BigUint64Array(1))[0]!);
+      fs.ftruncateSync(journal, 0);
+      writeFully(journal, bytes, 0);
+      const descriptor = fs.openSync(directory.entry(names.part), OPEN_FLAGS, 0o666);
+      const contents = { pieces: [], validBytes: bytes.length, records };
+      return new PartFile(directory, names, version, undefined, {
+        descriptor,
+        journal,
+        trusted: new Set(),
+        contents,
+      });
+    } catch (error) {
+      fs.closeSync(journal);
+      throw error;
+    }
+  }
+
   private constructor(
     directory: ContainedDirectory,
     names: PartNames,
@@ -140,6 +166,16 @@ export class PartFile {
     return this.#extents.coveredBytes;
   }
 
+  /** How long the file is, whatever is in it. */
+  get lengthBytes(): number {
+    return fs.fstatSync(this.#descriptor).size;
+  }
+
+  /** Fills `target` with what is there, verified or not. @returns false where the file ends before that */
+  read(offset: number, target: Uint8Array): boolean {
+    return readFully(this.#descriptor, target, offset);
+  }
+
   /** What is missing, in order. */
   gaps(): Extent[] {
     return this.#extents.gaps(this.version.sizeBytes);
@@ -152,10 +188,15 @@ export class PartFile {
   write(offset: number, bytes: Uint8Array, digest: bigint): void {
     if (this.#failure !== undefined) throw this.#failure;
     writeFully(this.#descriptor, bytes, offset);
-    const piece = { offset, lengthBytes: bytes.length, digest };
+    this.adopt({ offset, lengthBytes: bytes.length, digest });
+  }
+
+  /** Takes a piece whose bytes are in the file already, and match this digest. @throws like `write` */
+  adopt(piece: Piece): void {
+    if (this.#failure !== undefined) throw this.#failure;
     this.#extents.add(piece);
     this.#append(this.#records.piece(piece));
-    this.#unsyncedBytes += bytes.length;
+    this.#unsyncedBytes += piece.lengthBytes;
     this.#syncIfDue();
   }
 
@@ -246,6 +287,16 @@ function writeFully(descriptor: number, bytes: Uint8Array, position: number): vo
   for (let taken = 0; taken < bytes.length;) {
     taken += fs.writeSync(descriptor, bytes, taken, bytes.length - taken, position + taken);
   }
+}
+
+/** @returns false where the file ends before `target` is full */
+export function readFully(descriptor: number, target: Uint8Array, position: number): boolean {
+  for (let filled = 0; filled < target.length;) {
+    const count = fs.readSync(descriptor, target, filled, target.length - filled, position + filled);
+    if (count === 0) return false;
+    filled += count;
+  }
+  return true;
 }
 
 async function syncDirectory(directory: ContainedDirectory): Promise<void> {

@@ -16,13 +16,16 @@ import { type Extent, Extents } from "./extents.ts";
  * fetched again.
  */
 export interface PartVersion {
-  /** Who sends it: two files of one size and time need not be the same one. */
+  /** Who sends it, or SEVERAL_SERVERS: two files of one size and time need not be the same one. */
   origin: string;
   /** Its path there. */
   path: string;
   sizeBytes: number;
   mtimeUs: number;
 }
+
+/** In place of a server: pieces that were compared with what several of them agreed on. */
+export const SEVERAL_SERVERS = "several servers";
 
 /** A run of bytes that was verified, and what it was verified with. */
 export interface Piece extends Extent {

@@ -52,7 +52,7 @@ export class SumThread {
       const hasher = new Bun.CryptoHasher("sha256");
       const job = { id, descriptor, hasher, position: 0, sizeBytes, written: new Map(), isRunning: false };
       this.#jobs.set(id, job);
-      if (sizeBytes === undefined) this.#run(job);
+      if (sizeBytes === undefined || sizeBytes === 0) this.#run(job);
     } catch (error) {
       this.#failed(id, error);
     }

@@ -5,6 +5,7 @@ import { duration, host, integer, localPath, type OptionType, toggle } from "./o
 import type { Problem } from "./problem.ts";
 import { SUMMARIES } from "./summaries.ts";
 import { commandTable, type ValuesOf } from "./table.ts";
+import { type Target, targetList } from "./target-list.ts";
 
 /** Without a directory to save to, this is no file: it asks for the names in the server's cache. */
 const LIST = "list";
@@ -26,19 +27,35 @@ export const fetchTable = commandTable({
       line: "dray fetch 10.0.0.5 9098 backup.tar - | tar -x",
       meaning: "to standard output, each piece verified before it is written",
     },
+    {
+      line: "dray fetch --from a.example:9098,b.example:9098,c.example:9098 disk.img .",
+      meaning: "from all three at once, which have to agree on what is in it",
+    },
   ],
   positional: ["host", "port", "file", "directory"],
+  yields: { from: ["host", "port"] },
   options: {
     host: {
       type: host(),
+      optional: true,
+      defaultText: "required, or --from",
       placeholder: "HOST",
       description: "the machine on which the server runs",
     },
     port: {
       type: integer(1, 65_535),
+      optional: true,
+      defaultText: "required, or --from",
       aliases: ["p"],
       placeholder: "PORT",
       description: "the server's TCP port",
+    },
+    from: {
+      type: targetList(),
+      optional: true,
+      placeholder: "LIST",
+      description:
+        "fetch one file from several servers at once, HOST:PORT, comma separated; can be given several times. With it among the arguments, HOST and PORT are left out: `fetch --from LIST FILE SAVEDIR`",
     },
     file: {
       type: localPath(),
@@ -98,17 +115,42 @@ export const fetchTable = commandTable({
       name: "patience",
       type: duration(0, 7 * 86_400_000),
       placeholder: "TIME",
-      description: "how long a server that was there may be gone, or busy",
+      description:
+        "how long a server that was there may be gone, or busy; of several servers, how long they may all bring nothing",
       default: 60_000,
+    },
+    stallMs: {
+      name: "stall",
+      type: duration(1_000, 3_600_000),
+      placeholder: "TIME",
+      description:
+        "of several servers, drop the connection to one that has sent nothing of what it was asked for in so long; others do its work much earlier",
+      default: 15_000,
+    },
+    follow: {
+      type: toggle(),
+      description:
+        "with a token: give it to all servers that the manifest of a split file names, also on machines that were not named here; without this those are not asked",
+      default: false,
     },
     ...CLIENT_OPTIONS,
   },
   conflicts: (values): Problem[] => {
-    const { file, directory, recursive, expect, sum } = values;
+    const { file, directory, recursive, expect, sum, from } = values;
     const problems = clientConflicts(values);
     const refuse = (where: string, why: string): void => void problems.push({ where, why });
+    if (from === undefined) {
+      if (values.host === undefined) refuse("HOST", "is required (only --from goes without)");
+      if (values.port === undefined) refuse("PORT", "is required (only --from goes without)");
+    } else {
+      if (values.host !== undefined) refuse("--from, --host", "only one of these can be given");
+      if (values.port !== undefined) refuse("--from, --port", "only one of these can be given");
+      if (recursive) refuse("--recursive", "brings a directory from one server, and does not go with --from");
+      if (directory === STDOUT) refuse("--from", "does not go with -: pieces come in any order");
+    }
     if (directory === undefined) {
-      if (file !== LIST) refuse("SAVEDIR", "is required (only `list` goes without)");
+      if (file !== LIST || from !== undefined)
+        refuse("SAVEDIR", "is required (only `list` of one server goes without)");
       if (recursive) refuse("--recursive", "does not go with a list of the cache");
       if (expect !== undefined) refuse("--expect", "does not go with a list of the cache");
     }
@@ -120,6 +162,11 @@ export const fetchTable = commandTable({
 });
 
 export type FetchOptions = ValuesOf<typeof fetchTable>;
+
+/** The servers that it is fetched from: at least one. */
+export function fetchServers({ host, port, from }: FetchOptions): readonly Target[] {
+  return from ?? [{ host: host!, port: port! }];
+}
 
 /** What a fetch is to do, which its arguments say. */
 export function fetchTask({ directory, recursive }: FetchOptions): "list" | "stream" | "tree" | "file" {

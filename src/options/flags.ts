@@ -48,7 +48,9 @@ class FlagReader {
   constructor(table: CommandTable, args: readonly string[]) {
     this.#args = args;
     this.#targets = targetsOf(table);
-    this.#places = positionalOptions(table).map((option) => ({
+    const withoutPlace = yieldingOptions(table, args);
+    const places = positionalOptions(table).filter(({ property }) => !withoutPlace.has(property));
+    this.#places = places.map((option) => ({
       target: this.#targets.get(option.flag)!,
       shown: placeholderOf(option),
     }));
@@ -146,6 +148,14 @@ class FlagReader {
     if (next === undefined || /^-[^\d.]/.test(next)) return undefined;
     return this.#take();
   }
+}
+
+/** Those whose places are taken by what comes behind them, since another option is given. */
+function yieldingOptions(table: CommandTable, args: readonly string[]): ReadonlySet<string> {
+  const end = args.indexOf("--");
+  const flags = (end < 0 ? args : args.slice(0, end)).map((arg) => splitAtEquals(arg)[0]);
+  const given = namedOptions(table).filter(({ flag }) => flags.includes(flag));
+  return new Set(given.flatMap(({ property }) => table.yields?.[property] ?? []));
 }
 
 function targetsOf(table: CommandTable): Map<string, Target> {

@@ -35,6 +35,13 @@ export const lsTable = commandTable({
       description: "with sizes in bytes and times in UTC",
       default: false,
     },
+    all: {
+      type: toggle(),
+      aliases: ["a"],
+      description:
+        "list what split files consist of, too: their manifests and parts, instead of one file of the size of all parts",
+      default: false,
+    },
     ...ON_OPTIONS,
   },
   conflicts: clientConflicts,

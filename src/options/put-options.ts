@@ -1,5 +1,5 @@
 import { CLIENT_OPTIONS, clientConflicts } from "./client-options.ts";
-import { choice, duration, integer, localPath, toggle } from "./option-type.ts";
+import { choice, duration, integer, localPath, size, toggle } from "./option-type.ts";
 import { pathList } from "./path-list.ts";
 import type { Problem } from "./problem.ts";
 import { SUMMARIES } from "./summaries.ts";
@@ -20,6 +20,14 @@ export const putTable = commandTable({
       meaning: "as photos/2026/NAME, on two servers",
     },
     { line: "dray put -r site --as www --to 10.0.0.5:9098", meaning: "the directory site, as www" },
+    {
+      line: "dray put disk.img --copies 3 --to a.example:9098,b.example:9098,c.example:9098,d.example:9098",
+      meaning: "split into parts, each part on three of the servers",
+    },
+    {
+      line: "dray put --repair disk.img --to a.example:9098,b.example:9098,c.example:9098",
+      meaning: "bring all its parts back to their number of copies",
+    },
   ],
   positional: ["files"],
   options: {
@@ -50,6 +58,28 @@ export const putTable = commandTable({
       type: toggle(),
       aliases: ["r"],
       description: "put directories with all that is below them; symbolic links are left out",
+      default: false,
+    },
+    copies: {
+      type: integer(1, 64),
+      optional: true,
+      placeholder: "N",
+      description:
+        "split each FILE into parts, and put each part on so many of the servers; every server gets the list of them, so that fetch can be told any one. With --repair: the number from now on",
+      defaultText: "not split",
+    },
+    partSize: {
+      type: size(1, 2 ** 46),
+      optional: true,
+      placeholder: "SIZE",
+      description:
+        "how large the parts are, rounded up to whole MiB; larger for files that would have more than 4096 parts",
+      defaultText: "64MiB",
+    },
+    repair: {
+      type: toggle(),
+      description:
+        "FILE is the name of a split file on the servers: look at every copy of its parts, and restore from good copies what is missing, damaged, or has its place on another server now",
       default: false,
     },
     connections: {
@@ -88,7 +118,7 @@ export const putTable = commandTable({
     ...CLIENT_OPTIONS,
   },
   conflicts: (values): Problem[] => {
-    const problems = clientConflicts(values);
+    const problems = [...clientConflicts(values), ...splitConflicts(values)];
     if (values.as === undefined) return problems;
     if (values.into !== undefined)
       problems.push({ where: "--as, --into", why: "only one of these can be given" });
@@ -96,5 +126,30 @@ export const putTable = commandTable({
     return problems;
   },
 });
+
+interface SplitValues {
+  readonly copies: number | undefined;
+  readonly partSize: number | undefined;
+  readonly repair: boolean;
+  readonly as: string | undefined;
+  readonly into: string | undefined;
+  readonly recursive: boolean;
+}
+
+function splitConflicts({ copies, partSize, repair, as, into, recursive }: SplitValues): Problem[] {
+  const problems: Problem[] = [];
+  if (partSize !== undefined && copies === undefined && !repair)
+    problems.push({ where: "--part-size", why: "needs --copies" });
+  if (!repair) return problems;
+  const local = {
+    "--part-size": partSize !== undefined,
+    "--as": as !== undefined,
+    "--into": into !== undefined,
+    "--recursive": recursive,
+  };
+  for (const [where, isGiven] of Object.entries(local))
+    if (isGiven) problems.push({ where, why: "does not go with --repair, which reads no local file" });
+  return problems;
+}
 
 export type PutOptions = ValuesOf<typeof putTable>;

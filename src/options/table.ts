@@ -65,6 +65,11 @@ export interface CommandTable<O extends Options = Options> {
    * "port"]`, `HOST PORT` means `--bind HOST --port PORT`. A last one that holds a list takes all the rest.
    */
   readonly positional?: readonly string[];
+  /**
+   * Options that give up their places once another one is among the arguments, by its flag: with
+   * `{ from: ["host", "port"] }`, what stands behind HOST and PORT otherwise comes first beside `--from`.
+   */
+  readonly yields?: Readonly<Record<string, readonly string[]>>;
   /** What does not go together, or is missing in this combination: where, and why. */
   conflicts?(values: ValuesIn<O>): Problem[];
   /** Last touch on the values, for what depends on several of them. */
@@ -83,6 +88,7 @@ export function commandTable<const O extends Options>(
   table: CommandTable<O> & {
     readonly options: Matching<O>;
     readonly positional?: readonly (keyof O & string)[];
+    readonly yields?: { readonly [Property in keyof O]?: readonly (keyof O & string)[] };
   },
 ): CommandTable<O & typeof COMMON_OPTIONS> {
   return {

@@ -8,8 +8,8 @@ export interface Target {
   readonly port: number;
 }
 
-/** Most servers of one command. */
-const MAX_TARGETS = 64;
+/** Most servers of one command: as many as a manifest can name. */
+const MAX_TARGETS = 1024;
 const EXPECTS = "HOST:PORT, comma separated; IPv6 addresses in brackets";
 const message = `expected ${EXPECTS}`;
 

@@ -17,9 +17,36 @@ export type FetchEvent =
       backup?: string;
     }
   | FetchFailure
+  | ReplicaEvent
   | { type: "skipped"; file: string; reason: string }
   | FileResult
   | TreeResult;
+
+/** What became of one of several servers. */
+export interface ReplicaEvent {
+  type: "replica";
+  host: string;
+  port: number;
+  /** `left`: it is not used, or not any more; `quarantined`: since what it sent was wrong. */
+  status: "joined" | "unreachable" | "lost" | "back" | "left" | "quarantined";
+  reason?: string;
+}
+
+/** One of several servers, in the end. */
+export interface ReplicaResult {
+  host: string;
+  port: number;
+  status:
+    "pending" | "used" | "lost" | "unreachable" | "refused" | "absent" | "other-version" | "quarantined";
+  /** Of pieces that came from it, were verified and needed. */
+  bytes: number;
+  /** What came from it and was not needed, or wrong. */
+  bytesWasted: number;
+  /** Why it is not used, or not any more. */
+  error?: string;
+  /** What it did wrong. */
+  culprit?: string;
+}
 
 export interface FetchProgress {
   type: "progress";
@@ -30,6 +57,16 @@ export interface FetchProgress {
   /** 0 as long as it is not known. */
   bytesTotal: number;
   bytesTransferred: number;
+  /** Those of several servers that were used so far. */
+  replicas?: ReplicaProgress[];
+}
+
+export interface ReplicaProgress {
+  host: string;
+  port: number;
+  status: ReplicaResult["status"];
+  /** Of pieces that came from it, were verified and needed. */
+  bytes: number;
 }
 
 export interface FetchFailure {
@@ -50,7 +87,13 @@ export interface FileResult {
   sizeBytes: number;
   bytesTransferred: number;
   bytesResumed: number;
+  /** Copied from an older file of the same name. */
+  bytesSeeded?: number;
+  /** Of bytesTransferred: what came twice, or was wrong. */
+  bytesWasted?: number;
   sha256?: string;
+  /** The servers, where it was fetched from several. */
+  replicas?: ReplicaResult[];
   /** Where the file is kept that stood in its place. */
   backup?: string;
   durationMs: number;

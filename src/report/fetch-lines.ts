@@ -1,6 +1,7 @@
-import type { FetchEvent, FileResult, TreeResult } from "./fetch-events.ts";
+import type { FetchEvent, FileResult, ReplicaEvent, ReplicaResult, TreeResult } from "./fetch-events.ts";
 import { fractionDone, type Standing } from "./order-meter.ts";
 import { safeName, safeText } from "./safe-text.ts";
+import { hostAndPort } from "./source-label.ts";
 import { countOf, formatBytes, formatCount, formatDuration, formatRate, formatTimeLeft } from "./units.ts";
 
 /** Failures, and as many skipped items, that are shown one by one; then they are only counted. */
@@ -11,7 +12,7 @@ const SHORTEST_RATED_MS = 100;
 
 type NoteEvent = Extract<
   FetchEvent,
-  { type: "started" | "restarted" | "retry" | "failure" | "skipped" | "file" }
+  { type: "started" | "restarted" | "retry" | "failure" | "skipped" | "file" | "replica" }
 >;
 
 /** The events of a fetch as lines for people: no control characters, and no more than somebody reads. */
@@ -34,6 +35,8 @@ export class FetchNotes {
         return this.#counted("failure", `Failed: ${failureText(event)}`);
       case "skipped":
         return this.#counted("skipped", `Skipped: ${safeName(event.file)}: ${safeText(event.reason)}`);
+      case "replica":
+        return replicaNote(event);
       case "file":
         return event.backup === undefined ? undefined : backupLine(event.backup);
     }
@@ -63,8 +66,50 @@ export function fileResultLines(result: FileResult): string[] {
   const size = formatBytes(result.sizeBytes);
   if (result.outcome === "unchanged") return [`${name} is there already, unchanged (${size})`];
   const there = result.bytesResumed > 0 ? `; ${formatBytes(result.bytesResumed)} were there already` : "";
-  const line = `Fetched ${name}: ${size}, ${transferred(result)}${there}`;
-  return result.backup === undefined ? [line] : [line, backupLine(result.backup)];
+  const seeded =
+    (result.bytesSeeded ?? 0) > 0
+      ? `; ${formatBytes(result.bytesSeeded!)} are those of the file that stood there`
+      : "";
+  const wasted =
+    (result.bytesWasted ?? 0) > 0 ? `; ${formatBytes(result.bytesWasted!)} came twice, or were wrong` : "";
+  const lines = [`Fetched ${name}: ${size}, ${transferred(result)}${there}${seeded}${wasted}`];
+  lines.push(...replicaLines(result.replicas ?? []));
+  return result.backup === undefined ? lines : [...lines, backupLine(result.backup)];
+}
+
+/** Servers that the end of a fetch names; the others are only counted. */
+const MAX_SHOWN_REPLICAS = 16;
+
+/** Who brought how much, and who did what wrong: culprits first. */
+function replicaLines(replicas: readonly ReplicaResult[]): string[] {
+  const rank = ({ culprit, bytes }: ReplicaResult): number => (culprit === undefined ? bytes : Infinity);
+  const told = replicas.filter(
+    ({ bytes, culprit, error }) => bytes > 0 || culprit !== undefined || error !== undefined,
+  );
+  const sorted = told.toSorted((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)));
+  const lines = sorted.slice(0, MAX_SHOWN_REPLICAS).map((replica) => {
+    const { status, bytes, error, culprit } = replica;
+    const why = culprit ?? error;
+    const what = status === "used" ? "" : `, ${status.replace("-", " ")}`;
+    return `  ${hostAndPort(replica.host, replica.port)}: ${formatBytes(bytes)}${what}${why === undefined ? "" : ` (${safeText(why)})`}`;
+  });
+  const rest = told.length - lines.length;
+  return rest > 0 ? [...lines, `  and ${countOf(rest, "more server")}`] : lines;
+}
+
+const REPLICA_NOTES: Partial<Record<ReplicaEvent["status"], string>> = {
+  unreachable: "cannot be reached",
+  lost: "was lost",
+  back: "is back",
+  left: "is not used",
+  quarantined: "is not used any more",
+};
+
+/** Undefined for what goes without saying. */
+function replicaNote(event: ReplicaEvent): string | undefined {
+  const what = REPLICA_NOTES[event.status];
+  if (what === undefined) return undefined;
+  return `${hostAndPort(event.host, event.port)} ${what}${event.reason === undefined ? "" : `: ${safeText(event.reason)}`}`;
 }
 
 export function treeResultLines(result: TreeResult): string[] {

@@ -3,15 +3,23 @@ import { checksumLine } from "./checksum-line.ts";
 import type { FetchEvent } from "./fetch-events.ts";
 import { FetchNotes, fetchProgressLine, fileResultLines, treeResultLines } from "./fetch-lines.ts";
 import { FetchMeter } from "./fetch-meter.ts";
+import { replicaBarLines } from "./replica-bars.ts";
 import { jsonLine } from "./json-line.ts";
 import { safeText } from "./safe-text.ts";
 import { TextOutput } from "./text-output.ts";
 
 /** Without a terminal, so often there is a line about the progress. */
 const PROGRESS_INTERVAL_MS = 10_000;
-const TO_LINE_START = "\r\x1b[K";
+const CLEAR_LINE = "\r\x1b[K";
+const CLEAR_BELOW = "\r\x1b[J";
+/** Of several servers, so many have a line of their own on a terminal. */
+const MAX_REPLICA_LINES = 8;
 
-type Stream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+type Stream = NodeJS.WritableStream & {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+};
 
 export interface FetchReportOptions {
   /** JSON Lines on stdout for programs, and nothing on stderr. */
@@ -56,7 +64,7 @@ class FetchTextReport implements FetchReport {
   readonly #hasBar: boolean;
   readonly #meter: FetchMeter;
   readonly #notes = new FetchNotes();
-  #isBarShown = false;
+  #shownLines = 0;
   #lastLineMs: number;
 
   constructor(options: FetchReportOptions, stdout: TextOutput | undefined) {
@@ -115,9 +123,17 @@ class FetchTextReport implements FetchReport {
     const standing = this.#meter.standing(nowMs);
     if (standing === undefined) return;
     if (this.#hasBar) {
-      const layout = barLayout(this.#options.stderr.columns || 80, [standing.label]);
-      this.#stderr.write(`\r${barLine(standing, layout)}\x1b[K`);
-      this.#isBarShown = true;
+      const columns = this.#options.stderr.columns || 80;
+      const layout = barLayout(columns, [standing.label]);
+      const most = Math.min(MAX_REPLICA_LINES, (this.#options.stderr.rows || 24) - 2);
+      const lines = [
+        barLine(standing, layout),
+        ...replicaBarLines(this.#meter.replicas(nowMs), most, columns),
+      ];
+      // Drawn from the first line down, and then back to it: whatever is printed next takes its place.
+      const back = lines.length > 1 ? `\x1b[J\x1b[${lines.length - 1}A` : "";
+      this.#stderr.write(`\r${lines.map((line) => `${line}\x1b[K`).join("\n")}${back}`);
+      this.#shownLines = lines.length;
     } else if (nowMs - this.#lastLineMs >= PROGRESS_INTERVAL_MS && standing.filesListed > 0) {
       this.#lastLineMs = nowMs;
       this.#stderr.write(`${fetchProgressLine(standing)}\n`);
@@ -125,7 +141,7 @@ class FetchTextReport implements FetchReport {
   }
 
   #clearBar(): void {
-    if (this.#isBarShown) this.#stderr.write(TO_LINE_START);
-    this.#isBarShown = false;
+    if (this.#shownLines > 0) this.#stderr.write(this.#shownLines > 1 ? CLEAR_BELOW : CLEAR_LINE);
+    this.#shownLines = 0;
   }
 }

@@ -11,3 +11,22 @@ export function exitCodeOfMany(done: number, failures: readonly ErrorCode[]): nu
   const [exit, ...others] = new Set(failures.map((code) => ERROR_CODES[code].exit));
   return done > 0 || exit === undefined || others.length > 0 ? EXIT.partial : exit;
 }
+
+/**
+ * What became of one server.
+ * @param error why it was given up, if it was
+ * @param done what was done there
+ * @param failed what was not
+ */
+export function statusOf(
+  error: ErrorCode | undefined,
+  done: number,
+  failed: number,
+): "complete" | "partial" | "unreachable" | "refused" | "failed" {
+  if (failed === 0) return "complete";
+  if (done > 0) return "partial";
+  if (error === undefined) return "failed";
+  const { exit } = ERROR_CODES[error];
+  if (exit === EXIT.unreachable) return "unreachable";
+  return exit === EXIT.refused ? "refused" : "failed";
+}

@@ -51,8 +51,8 @@ export function formatCompactCount(count: number): string {
 }
 
 /** `1 file`, `2 files`: the count and its noun (plural by adding `s`). */
-export function countOf(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+export function countOf(count: number, noun: string, plural = `${noun}s`): string {
+  return `${formatCount(count)} ${count === 1 ? noun : plural}`;
 }
 
 /** How long something took: `430 ms`, `12.3 s`, `3 min 12 s`, `2 h 03 min`, `3 d 04 h`. */

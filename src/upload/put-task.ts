@@ -2,10 +2,23 @@ import type { DrayError } from "../errors/dray-error.ts";
 import type { Client } from "../transfer/client.ts";
 import type { DigestKind } from "../wire/digest.ts";
 import { MAX_EAGER_BYTES } from "../wire/messages.ts";
-import type { LocalFile, LocalOpener } from "./local-files.ts";
+import type { UploadSource } from "../transfer/upload-sender.ts";
+import type { LocalFile } from "./local-files.ts";
 
 /** An attempt that got so far has been worth it: it does not count against the limit. */
 const PROGRESS_BYTES = 1024 * 1024;
+
+/** What is sent of a file, open. */
+export interface OpenedFile extends UploadSource {
+  readonly facts: { readonly sizeBytes: number; readonly mtimeUs: number; readonly mode: number };
+  close(): void;
+}
+
+/** Opens what is to be put. */
+export interface FileOpener {
+  /** @throws DrayError, or a system error */
+  open(file: LocalFile): OpenedFile;
+}
 
 /** One file on its way to one server. */
 export interface PutTask {
@@ -29,7 +42,7 @@ export interface PutOutcome {
 export async function putOnce(
   client: Client,
   { file }: PutTask,
-  opener: LocalOpener,
+  opener: FileOpener,
   digest: DigestKind,
   sent: (bytes: number) => void,
 ): Promise<PutOutcome> {

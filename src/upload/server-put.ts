@@ -3,8 +3,8 @@ import type { DialTarget } from "../net/dial.ts";
 import type { Client, ClientSettings } from "../transfer/client.ts";
 import type { DigestKind } from "../wire/digest.ts";
 import { CAPABILITY } from "../wire/messages.ts";
-import type { LocalFile, LocalOpener } from "./local-files.ts";
-import { type PutOutcome, type PutTask, isWorthRetrying, putOnce } from "./put-task.ts";
+import type { LocalFile } from "./local-files.ts";
+import { type FileOpener, type PutOutcome, type PutTask, isWorthRetrying, putOnce } from "./put-task.ts";
 import { connectWithin, sleep } from "./server-link.ts";
 
 export interface ServerPutSettings {
@@ -39,7 +39,7 @@ const RETRY_PAUSE_MS = 250;
 export class ServerPut {
   readonly #target: DialTarget;
   readonly #settings: ServerPutSettings;
-  readonly #opener: LocalOpener;
+  readonly #opener: FileOpener;
   readonly #files: Iterator<LocalFile>;
   readonly #events: ServerPutEvents;
   readonly #again: PutTask[] = [];
@@ -54,7 +54,7 @@ export class ServerPut {
   constructor(
     target: DialTarget,
     files: Iterator<LocalFile>,
-    opener: LocalOpener,
+    opener: FileOpener,
     settings: ServerPutSettings,
     events: ServerPutEvents,
   ) {

@@ -64,8 +64,8 @@ export function curl(isCareful: boolean): ContenderKind {
   };
 }
 
-/** @returns the path of the file */
-function nginxConfiguration(folder: string, source: string, port: number): string {
+/** @returns the path of the file, for all of the directory on each of the ports */
+export function nginxConfiguration(folder: string, source: string, ...ports: number[]): string {
   const path = `${folder}/nginx.conf`;
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   writeFileSync(
@@ -76,7 +76,7 @@ function nginxConfiguration(folder: string, source: string, port: number): strin
       "events {}",
       "http { access_log off; sendfile on;",
       ...temporary.map((what) => `${what}_temp_path ${folder}/nginx-${what};`),
-      `server { listen 127.0.0.1:${port}; root ${source}; } }`,
+      `server { ${ports.map((port) => `listen 127.0.0.1:${port};`).join(" ")} root ${source}; } }`,
     ].join("\n"),
   );
   return path;

@@ -2,6 +2,7 @@ import type { ContenderKind } from "./contender.ts";
 import { cp } from "./cp.ts";
 import type { DataName } from "./data.ts";
 import { dray } from "./dray.ts";
+import { aria2, drayReplicas } from "./fetch-replicas.ts";
 import { curl, drayFetch } from "./fetch.ts";
 import { loopback } from "./loopback.ts";
 import { rclone } from "./rclone.ts";
@@ -89,5 +90,26 @@ export const ROWS: readonly Row[] = [
     isCold: true,
     contenders: [drayFetch(), curl(false), curl(true)],
     goals: [{ dray: "dray fetch", peer: "curl, sync and sha256sum", atLeast: 1 }],
+  },
+  {
+    name: "fetch-replicas",
+    title:
+      "One file of 2 GiB from four servers (`dray fetch` verifies each piece, syncs and sums; aria2 does not)",
+    data: "large",
+    keepsCopy: false,
+    contenders: [
+      drayReplicas(undefined),
+      drayReplicas(undefined, "--no-sum"),
+      drayReplicas("missing"),
+      drayReplicas("stalls"),
+      drayReplicas("dies"),
+      aria2(false),
+      aria2(true),
+    ],
+    goals: [
+      { dray: "dray fetch", peer: "aria2c -x4 -s4 --checksum", atLeast: 2 },
+      { dray: "dray fetch, one of four stalls", peer: "dray fetch, three servers", atLeast: 1 / 1.2 },
+      { dray: "dray fetch, one of four dies", peer: "dray fetch, three servers", atLeast: 1 / 1.2 },
+    ],
   },
 ];

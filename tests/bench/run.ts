@@ -5,7 +5,7 @@
  *
  *   --rounds N     so many timed rounds after a warm-up (5)
  *   --only NAME    only this row: large, small, small-synced, unchanged, fetch-large,
- *                  fetch-cold; may be given several times
+ *                  fetch-cold, fetch-replicas; may be given several times
  *   --dir DIR      measures the file system of DIR (the system's temp directory)
  *   --write FILE   also writes the Markdown to FILE: docs/BENCHMARKS.md
  */

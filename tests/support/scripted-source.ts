@@ -4,6 +4,7 @@ import {
   chain,
   dataFrame,
   type Digest,
+  digest,
   endFrame,
   entries,
   errorFrame,
@@ -31,6 +32,11 @@ export interface FetchAsked extends Answered {
   length: number;
 }
 
+export interface SumsAsked extends Answered {
+  path: string;
+  pieceBytes: number;
+}
+
 /** What an answer to a FETCH has to repeat. */
 interface Answered {
   id: number;
@@ -43,6 +49,8 @@ interface Answered {
  */
 export interface Script {
   files?: Record<string, Uint8Array>;
+  /** When all of these files were last modified; 1970 if not given. */
+  mtimeUs?: number;
   /** Size of the pieces in which files are sent. */
   pieceBytes?: number;
   /** A connection is open, and has said nothing yet. */
@@ -52,8 +60,11 @@ export interface Script {
   /** The client allows more messages of a list. */
   more?: (connection: ScriptedConnection, id: number, credit: number) => void;
   fetch?: (connection: ScriptedConnection, asked: FetchAsked) => void;
+  sums?: (connection: ScriptedConnection, asked: SumsAsked) => void;
   ping?: (connection: ScriptedConnection) => void;
 }
+
+const MAX_DIGESTS_BYTES = 4096;
 
 /** So few that the longest names fit into one message. */
 const BATCH_ENTRIES = 30;
@@ -120,7 +131,8 @@ export class ScriptedConnection {
     const offset = Math.min(asked, bytes.length);
     const rest = bytes.subarray(offset, length === undefined ? undefined : offset + length);
     const pieces = piecesOf(rest, this.#source.script.pieceBytes ?? 256 * 1024);
-    this.send(fileFrame(id, { size: bytes.length, offset, length: rest.length }));
+    const { mtimeUs = 0 } = this.#source.script;
+    this.send(fileFrame(id, { size: bytes.length, mtimeUs, offset, length: rest.length }));
     this.finishFile({ id, digest }, pieces, 0);
   }
 
@@ -146,6 +158,18 @@ export class ScriptedConnection {
     const bytes = this.#source.script.files?.[asked.path];
     if (bytes === undefined) this.send(errorFrame(asked.id, 4, "no such file"));
     else this.sendFile(asked, bytes);
+  }
+
+  answerSums({ id, digest: kind, path, pieceBytes }: SumsAsked): void {
+    const bytes = this.#source.script.files?.[path];
+    if (bytes === undefined) return void this.send(errorFrame(id, 4, "no such file"));
+    const digests = piecesOf(bytes, pieceBytes).map((piece) => digest(kind, piece));
+    const perFrame = Math.floor(MAX_DIGESTS_BYTES / (kind === "sha256" ? 32 : 8));
+    this.send(fileFrame(id, { size: bytes.length, mtimeUs: this.#source.script.mtimeUs ?? 0 }));
+    for (let at = 0; at < digests.length; at += perFrame) {
+      this.send(frame(FRAME.digests, id, Buffer.concat(digests.slice(at, at + perFrame))));
+    }
+    this.send(endFrame(id, bytes.length, chain(kind, piecesOf(bytes, pieceBytes))));
   }
 
   /** What the client sends from here on stays where it is. */
@@ -259,6 +283,14 @@ export class ScriptedSource implements Disposable {
       };
       this.fetches.push(asked);
       (script.fetch ?? defaults.fetch)(connection, asked);
+    } else if (type === FRAME.sums) {
+      const asked: SumsAsked = {
+        id,
+        pieceBytes: payload.readUInt32LE(0),
+        digest: payload.readUInt8(4) === 2 ? "sha256" : "xxh3",
+        path: payload.toString("utf8", 7),
+      };
+      (script.sums ?? defaults.sums)(connection, asked);
     }
     this.#condition.changed();
   }
@@ -270,10 +302,11 @@ export class ScriptedSource implements Disposable {
 
 const PONG = frame(FRAME.pong, 0, new Uint8Array(0));
 
-const defaults: Required<Pick<Script, "hello" | "list" | "more" | "fetch" | "ping">> = {
+const defaults: Required<Pick<Script, "hello" | "list" | "more" | "fetch" | "sums" | "ping">> = {
   hello: (connection) => connection.sendWelcome(),
   list: (connection, asked) => connection.answerList(asked),
   more: (connection, id, credit) => connection.more(id, credit),
   fetch: (connection, asked) => connection.answerFetch(asked),
+  sums: (connection, asked) => connection.answerSums(asked),
   ping: (connection) => void connection.send(PONG),
 };

@@ -19,6 +19,8 @@ export const FRAME = {
   file: 21,
   data: 22,
   end: 23,
+  sums: 24,
+  digests: 25,
   order: 32,
   event: 33,
 } as const;

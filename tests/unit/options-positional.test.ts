@@ -88,6 +88,38 @@ test("a list at the end takes all the rest", async () => {
   expect(await problemsOf(collect, ["a", "x", ""])).toHaveLength(1);
 });
 
+test("beside a flag that takes their job, arguments leave out the places that yield to it", async () => {
+  const yielding = commandTable({
+    command: "serve",
+    summary: "serve a directory",
+    synopsis: "serve HOST PORT [DIR]",
+    examples: [],
+    options: {
+      bind: { ...serve.options.bind, optional: true },
+      port: { ...serve.options.port, optional: true },
+      directory: serve.options.directory,
+      from: { type: textList("a name"), optional: true, description: "instead of a host" },
+    },
+    positional: ["bind", "port", "directory"],
+    yields: { from: ["bind", "port"] },
+  });
+  const expected = { from: ["x"], directory: "/srv" };
+  for (const args of [
+    ["--from", "x", "/srv"],
+    ["/srv", "--from=x"],
+    ["--from", "x", "--", "/srv"],
+  ]) {
+    const values = await effective(yielding, args);
+    expect(values).toMatchObject(expected);
+    expect(values).not.toHaveProperty("bind");
+  }
+  expect(await problemsOf(yielding, ["a", "80", "--from", "x"])).toEqual(['"80": unexpected argument']);
+  expect(await effective(yielding, ["a", "80", "--", "--from"])).toMatchObject({
+    bind: "a",
+    directory: "--from",
+  });
+});
+
 test("--help wins over whatever arguments there are", async () => {
   expect(await load(serve, ["1", "2", "3", "4", "--help"])).toEqual({ action: "help" });
 });

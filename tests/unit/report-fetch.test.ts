@@ -157,6 +157,69 @@ describe("a fetch on a terminal", () => {
   });
 });
 
+describe("a fetch from several servers", () => {
+  const replicas = [
+    { host: "a.example", port: 1, status: "used", bytes: 300, bytesWasted: 0 },
+    { host: "b.example", port: 2, status: "used", bytes: 500, bytesWasted: 0 },
+    { host: HOSTILE, port: 3, status: "quarantined", bytes: 0, bytesWasted: 9, culprit: `lied ${HOSTILE}` },
+    { host: "::1", port: 4, status: "unreachable", bytes: 0, bytesWasted: 0, error: "no route" },
+    { host: "d.example", port: 5, status: "pending", bytes: 0, bytesWasted: 0 },
+  ] satisfies FileResult["replicas"];
+
+  test("has a line for each server on a terminal, as many as fit, and takes them away", async () => {
+    const { stderr, report, clock } = show({ tty: true });
+    const many = Array.from({ length: 30 }, (_, index) => ({
+      host: `host-${index}`,
+      port: 1,
+      status: "used" as const,
+      bytes: 0,
+    }));
+    for (const bytes of [0, 100, 200]) {
+      const grown = many.map((replica, index) => ({ ...replica, bytes: bytes * index }));
+      report.event({ ...progress(bytes), replicas: grown } as FetchEvent);
+      clock.ms += 1_000;
+    }
+    const last = stderr.text.split("\r").at(-1)!;
+    const lines = last.split("\n");
+    expect(lines).toHaveLength(9);
+    expect(lines[1]).toMatch(/^ {2}host-29:1 +5.66 KiB +2.83 KiB\/s/); // the fastest one first
+    expect(lines[8]).toContain("… and 23 more");
+    expect(last).toEndWith(`${ESC}[8A`);
+    report.event({ ...result, replicas });
+    await report.close();
+    expect(stderr.text.split("\r").at(-1)).toStartWith(`${ESC}[J`);
+  });
+
+  test("tells what becomes of them, but not that all is well", async () => {
+    const { stderr, report } = show();
+    const at = { type: "replica", host: "a.example", port: 1 } as const;
+    report.event({ ...at, status: "joined" });
+    report.event({ ...at, status: "lost", reason: HOSTILE });
+    report.event({ ...at, status: "back" });
+    report.event({ ...at, status: "quarantined", reason: "its bytes 0 to 9 are wrong" });
+    await report.close();
+    const lines = stderr.text.trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toStartWith("a.example:1 was lost: a");
+    expect(lines[1]).toBe("a.example:1 is back");
+    expect(lines[2]).toBe("a.example:1 is not used any more: its bytes 0 to 9 are wrong");
+    expect(stderr.text).not.toContain(ESC);
+  });
+
+  test("ends with who brought how much, culprits first, and who did nothing is left out", () => {
+    const lines = fileResultLines({ ...result, bytesSeeded: 1024, bytesWasted: 2048, replicas });
+    expect(lines[0]).toContain(
+      "; 1.00 KiB are those of the file that stood there; 2.00 KiB came twice, or were wrong",
+    );
+    expect(lines).toHaveLength(5);
+    expect(lines[1]).toMatch(/:3: 0 B, quarantined \(lied /);
+    expect(lines[2]).toBe("  b.example:2: 500 B");
+    expect(lines[3]).toBe("  a.example:1: 300 B");
+    expect(lines[4]).toBe("  [::1]:4: 0 B, unreachable (no route)");
+    expect(lines.join("")).not.toContain(ESC);
+  });
+});
+
 test("with --json every event is a line, and stderr stays empty", async () => {
   const { stdout, stderr, report } = show({ json: true, tty: true });
   const events: FetchEvent[] = [progress(1), { type: "skipped", file: HOSTILE, reason: "x" }, result];
