@@ -107,6 +107,7 @@ export const ROWS: readonly Row[] = [
       aria2(true),
     ],
     goals: [
+      { dray: "dray fetch", peer: "aria2c -x4 -s4", atLeast: 2 },
       { dray: "dray fetch", peer: "aria2c -x4 -s4 --checksum", atLeast: 2 },
       { dray: "dray fetch, one of four stalls", peer: "dray fetch, three servers", atLeast: 1 / 1.2 },
       { dray: "dray fetch, one of four dies", peer: "dray fetch, three servers", atLeast: 1 / 1.2 },
