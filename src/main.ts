@@ -39,6 +39,14 @@ const commands: Record<keyof typeof SUMMARIES, ShellCommand> = {
     summary: SUMMARIES.ls,
     load: async () => (await import("./commands/ls.ts")).lsCommand,
   },
+  "sync-server": {
+    summary: SUMMARIES["sync-server"],
+    load: async () => (await import("./commands/sync-server.ts")).syncServerCommand,
+  },
+  "sync-client": {
+    summary: SUMMARIES["sync-client"],
+    load: async () => (await import("./commands/sync-client.ts")).syncClientCommand,
+  },
 };
 
 // Should everything come to rest without a result, that is a fault and no success.

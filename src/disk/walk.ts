@@ -137,9 +137,9 @@ function targetOf(at: string): string {
 
 /**
  * A name with U+FFFD in it is either spelled so or holds bytes that are not UTF-8: only the raw
- * bytes tell.
+ * bytes tell. Names without it are not looked at.
  */
-function foreignNames(path: string): { readable: string[]; unnameable: string[] } {
+export function foreignNames(path: string): { readable: string[]; unnameable: string[] } {
   const readable: string[] = [];
   const unnameable: string[] = [];
   for (const raw of fs.readdirSync(path, { encoding: "buffer" })) {

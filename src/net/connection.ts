@@ -114,6 +114,15 @@ export class Connection {
     this.#flush();
   }
 
+  /** No `data` until resume(): the peer is held up once the system's buffers are full. */
+  pause(): void {
+    if (!this.#closed) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#socket.resume();
+  }
+
   /** Ends at once; what is pending is lost. */
   destroy(error?: DrayError): void {
     if (this.#closed) return;

@@ -9,4 +9,6 @@ export const SUMMARIES = {
   rm: "remove files from file servers",
   mv: "rename a file on file servers",
   ls: "list what servers have",
+  "sync-server": "keep a directory in sync with any number of clients",
+  "sync-client": "keep a folder in sync with a sync server",
 } as const;

@@ -7,6 +7,8 @@ import { mirrorTable } from "./mirror-options.ts";
 import { mvTable } from "./mv-options.ts";
 import { putTable } from "./put-options.ts";
 import { rmTable } from "./rm-options.ts";
+import { syncClientTable } from "./sync-client-options.ts";
+import { syncServerTable } from "./sync-server-options.ts";
 import type { FullTable } from "./table.ts";
 
 /** The tables of all commands, in the order in which the reference lists them. */
@@ -20,4 +22,6 @@ export const TABLES: readonly FullTable[] = [
   rmTable,
   mvTable,
   lsTable,
+  syncServerTable,
+  syncClientTable,
 ];

@@ -1,0 +1,363 @@
+import { CALM, type Story } from "./story.ts";
+
+export interface Regression {
+  /** What was wrong in ours, found by the world of this seed. */
+  readonly bug: string;
+  readonly foundBy: number;
+  /** The shortest story that showed it. */
+  readonly story: Story;
+  /** Not mended yet. */
+  readonly isOpen?: boolean;
+}
+
+/** Real bugs that the simulation has found in ours. */
+export const REGRESSIONS: readonly Regression[] = [
+  {
+    bug: "a timer of a forgotten entry acts on the new one of the same name, and its base is lost",
+    foundBy: 55,
+    story: {
+      seed: 55,
+      clients: 4,
+      hasLiteral: false,
+      around: {
+        latencyMs: [20, 80],
+        portionBytes: 500,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 3, do: "write", name: "a", bytes: 40 },
+        { after: 0, on: 2, do: "write", name: "a", bytes: 168 },
+        { after: 1828, on: 1, do: "rename", name: "a", to: "b" },
+        { after: 7944, on: 4, do: "write", name: "a", bytes: 1497 },
+      ],
+    },
+  },
+  {
+    bug: "a list that cannot be kept because of a passing fault of the disk: the client believes to have none for ever",
+    foundBy: 33,
+    story: {
+      seed: 33,
+      clients: 4,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 1],
+        portionBytes: 500,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 10, on: 2, do: "deny", kind: "read", code: "EIO", count: 2 },
+        { after: 0, on: 4, do: "write", name: "d/x", bytes: 205 },
+        { after: 354, on: 2, do: "delete", name: "d/x" },
+      ],
+    },
+  },
+  {
+    bug: "a base is durable before the name of its file: after a power failure that looks like a delete, and the server's is deleted",
+    foundBy: 162,
+    story: {
+      seed: 162,
+      clients: 1,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 1000, on: 1, do: "write", name: "a", bytes: 33 },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 1, do: "power" },
+      ],
+    },
+  },
+  {
+    bug: "killed between Close and its answer, then renamed: the delete of the old name is never sent",
+    foundBy: 10,
+    story: {
+      seed: 10,
+      clients: 3,
+      hasLiteral: false,
+      around: {
+        latencyMs: [20, 80],
+        portionBytes: 500,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 1000, on: 3, do: "stealth", name: "a" },
+        { after: 0, on: 3, do: "backup-save", name: "c", bytes: 48 },
+        { after: 0, on: 1, do: "kill" },
+        { after: 679, on: 0, do: "start" },
+        { after: 0, on: 3, do: "kill" },
+        { after: 0, on: 3, do: "rename", name: "c", to: "b" },
+      ],
+    },
+  },
+  {
+    bug: "the server is killed between Close and its answer, then the file is deleted: the delete is never sent",
+    foundBy: 216,
+    story: {
+      seed: 216,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 1],
+        portionBytes: 40,
+        windowBytes: 1000,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 1, do: "write", name: "a", bytes: 717 },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 1, do: "write", name: "ä", bytes: 177 },
+        { after: 126, on: 0, do: "kill" },
+        { after: 0, on: 1, do: "delete", name: "ä" },
+      ],
+    },
+  },
+  {
+    bug: "the first connection breaks while the second is dialled: two sessions for ever",
+    foundBy: 198,
+    story: {
+      seed: 198,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 2, do: "power" },
+        { after: 10, on: 2, do: "start" },
+        { after: 5, on: 0, do: "power" },
+      ],
+    },
+  },
+  {
+    bug: "a delivery that a full disk refused is not asked for again",
+    foundBy: 387,
+    story: {
+      seed: 387,
+      clients: 4,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 500,
+        windowBytes: 1000,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 3, do: "write", name: "d/x", bytes: 233, synced: true },
+        { after: 0, on: 2, do: "full", bytes: 1362 },
+        { after: 1000, on: 1, do: "write", name: "d/x", bytes: 4132 },
+        { after: 1000, on: 4, do: "delete", name: "c" },
+      ],
+    },
+  },
+  {
+    bug: "a refused twin leaks an open file",
+    foundBy: 580,
+    story: {
+      seed: 580,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [20, 80],
+        portionBytes: 40,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 10, on: 2, do: "delete", name: "A" },
+        { after: 60, on: 2, do: "write", name: "A", bytes: 266 },
+        { after: 0, on: 1, do: "write", name: "a", bytes: 704 },
+      ],
+    },
+  },
+  {
+    bug: "a staged file that cannot be removed: nobody handles the error, the lock stays, no answer is sent",
+    foundBy: 102,
+    story: {
+      seed: 102,
+      clients: 1,
+      hasLiteral: false,
+      around: CALM,
+      steps: [
+        { after: 500, on: 0, do: "deny", kind: "unlink", code: "EACCES", count: 1 },
+        { after: 0, on: 1, do: "write", name: "a", bytes: 100 },
+        { after: 200, on: 0, do: "deny", kind: "rename", code: "EIO", count: 1 },
+      ],
+    },
+  },
+  {
+    bug: "a folder that was not there is back, and the client says for ever that it is not",
+    foundBy: 10275,
+    story: {
+      seed: 10275,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 1, do: "backup-save", name: "ä", bytes: 598 },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 2, do: "delete", name: "ä" },
+        { after: 733, on: 1, do: "mount" },
+        { after: 493, on: 2, do: "unmount" },
+        {
+          after: 656,
+          on: 1,
+          do: "watcher",
+          lost: 0.5642789429984987,
+          doubled: 0.8967201833147556,
+          overflown: 0.05370876064989716,
+        },
+      ],
+    },
+  },
+  {
+    bug: "a timer of a forgotten entry acts on the new one of the same name (another story)",
+    foundBy: 48,
+    story: {
+      seed: 48,
+      clients: 3,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 10,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 171, on: 4, do: "cut", bytes: 2965 },
+        { after: 456, on: 3, do: "append", name: "b", parts: 4, pause: 374, held: false },
+        { after: 0, on: 1, do: "write", name: "b", bytes: 109 },
+        { after: 1000, on: 1, do: "delete", name: "b" },
+      ],
+    },
+  },
+  {
+    bug: "a client that connects while a resurrected file is put away is never told that it is gone",
+    foundBy: 2665,
+    story: {
+      seed: 2665,
+      clients: 3,
+      hasLiteral: true,
+      around: {
+        latencyMs: [0.1, 1],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 2500],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 1, do: "stop" },
+        { after: 0, on: 2, do: "append", name: "b", parts: 4, pause: 309, held: false },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 1, do: "delete", name: "b" },
+        { after: 2804, on: 0, do: "stop" },
+        { after: 5023, on: 3, do: "delete", name: "d/x" },
+      ],
+    },
+  },
+  {
+    bug: "a write that keeps size and date, at the moment of a delete, goes to the versions with it",
+    foundBy: 20645,
+    story: {
+      seed: 20645,
+      clients: 4,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 100],
+        hashMs: [0, 50],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 492, on: 3, do: "write", name: "d/y", bytes: 91 },
+        { after: 0, on: 3, do: "write", name: "a", bytes: 17 },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 2, do: "delete", name: "a" },
+        { after: 0, on: 1, do: "append", name: "d/y", parts: 3, pause: 19, held: false },
+        { after: 351, on: 4, do: "append", name: "d/x", parts: 5, pause: 145, held: true },
+        { after: 615, on: 2, do: "write", name: "d/y", bytes: 0 },
+        { after: 0, on: 1, do: "stealth", name: "a" },
+      ],
+    },
+  },
+  {
+    bug: "a client that was just sent a resurrected file is not told that it was put away",
+    foundBy: 17788,
+    story: {
+      seed: 17788,
+      clients: 3,
+      hasLiteral: true,
+      around: {
+        latencyMs: [20, 80],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 2500],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 2, do: "write", name: "a", bytes: 585 },
+        { after: 0, on: 3, do: "backup-save", name: "d/x", bytes: 122 },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 2, do: "kill" },
+        { after: 0, on: 0, do: "kill" },
+        { after: 0, on: 4, do: "kill" },
+        { after: 10, on: 0, do: "deny", kind: "mkdir", code: "EACCES", count: 3 },
+        { after: 10, on: 1, do: "delete", name: "d/x" },
+        { after: 0, on: 0, do: "start" },
+        { after: 1000, on: 2, do: "deny", kind: "mkdir", code: "EACCES", count: 4 },
+      ],
+    },
+  },
+];
