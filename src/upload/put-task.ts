@@ -25,8 +25,6 @@ export interface PutTask {
   file: LocalFile;
   /** Failures in a row without any progress. */
   failures: number;
-  /** Whether a connection broke while it was under way: then its name may still be locked for a while. */
-  wasCutOff: boolean;
 }
 
 export interface PutOutcome {
@@ -78,11 +76,10 @@ export function isWorthRetrying(
   { error, connection, sentBytes }: Failure,
   attempts: number,
 ): boolean {
-  if (connection !== "open") task.wasCutOff = true;
   if (connection === "bystander") return true;
-  const isLocked = error.code === "locked";
+  // A lock may be that of our own last connection, or process: the server has not seen the end of it yet.
   const canPass =
-    connection === "cause" && error.code === "protocol" ? true : isLocked ? task.wasCutOff : error.retryable;
+    (connection === "cause" && error.code === "protocol") || error.code === "locked" || error.retryable;
   if (!canPass) return false;
   if (connection === "cause" && sentBytes >= PROGRESS_BYTES) task.failures = 0;
   task.failures++;

@@ -195,7 +195,7 @@ export class ServerPut {
     const next = again === undefined ? this.#files.next() : undefined;
     if (next?.done === true) return undefined;
     this.#unsettled++;
-    return again ?? { file: next!.value, failures: 0, wasCutOff: false };
+    return again ?? { file: next!.value, failures: 0 };
   }
 
   #wake(): void {

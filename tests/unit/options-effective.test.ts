@@ -44,6 +44,8 @@ const NEEDED: Record<string, string[]> = {
   rm: ["x", "y", "--on", "a:1"],
   mv: ["x", "y", "--on", "a:1"],
   ls: ["x", "--on", "a:1"],
+  "sync-server": ["0", "0"],
+  "sync-client": ["127.0.0.1", "1", "2", "."],
 };
 
 async function printed(table: FullTable, args: string[], stdin?: string): Promise<string> {

@@ -134,8 +134,8 @@ test("help and reference show the places", () => {
 test("every command's synopsis names its places in their order", () => {
   for (const table of TABLES) {
     const places = positionalOptions(table).map(placeholderOf);
-    const named = (table.synopsis.match(/(?<!-\S*) \[?[A-Z]+/g) ?? []).map((word) =>
-      word.replace(/^ \[?/, ""),
+    const named = (table.synopsis.slice(table.command.length).match(/(?<!-\S*) \[?[A-Z_]+/g) ?? []).map(
+      (word) => word.replace(/^ \[?/, ""),
     );
     if (places.length > 0) expect([table.command, ...named]).toEqual([table.command, ...places]);
   }
