@@ -40,8 +40,13 @@ const STAGES: Stage[] = [
 /** The longest ones, to be begun first: the stage ends when its last file does. */
 const LONG = ["floods", "hostile-transfers", "stalls", "mirror-full-disk", "mirror-kill"];
 
+/** What a failed test said before its name is repeated at the end, its last lines. */
+const REPEATED_LINES = 12;
+
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
+/** The failed tests with what they said: among thousands of lines nobody finds them. */
+const failedTests: string[] = [];
 
 heading("checks");
 if (!(await runs("tests/check.ts"))) failures.push("checks");
@@ -62,6 +67,7 @@ for (const stage of STAGES) {
   }
 }
 
+for (const test of failedTests) console.log(`\n${test}`);
 console.log();
 for (const failure of failures) console.log(`FAILED: ${failure}`);
 const skipped = total.skipped === 0 ? "" : `, ${total.skipped} skipped`;
@@ -126,15 +132,25 @@ async function runTests(
     },
   );
   let tail = "";
+  let line = "";
+  let said: string[] = [];
   for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
     output.write(text);
     tail = (tail + text).slice(-4096);
+    const lines = (line + text).split("\n");
+    line = lines.pop() ?? "";
+    for (const each of lines.map(Bun.stripANSI)) {
+      if (/^\(fail\) |^✗ /.test(each)) failedTests.push([...said.slice(-REPEATED_LINES), each].join("\n"));
+      said = /^\((pass|fail|skip|todo)\) |^[✓✗»] /.test(each)
+        ? []
+        : [...said.slice(1 - REPEATED_LINES), each];
+    }
   }
   const code = await child.exited;
   const isCounted = count(Bun.stripANSI(tail));
   if (!isCounted) {
     total.failed++;
-    console.log(`The tests of ${paths.join(", ")} did not come to their end (exit code ${code})`);
+    failedTests.push(`The tests of ${paths.join(", ")} did not come to their end (exit code ${code})`);
   }
   return code === 0 && isCounted;
 }
