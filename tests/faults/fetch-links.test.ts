@@ -77,6 +77,7 @@ describe("a connection", () => {
       target: { host: "127.0.0.1", port: server.port },
       faults: (connection) => (connection < 5 ? [{ kind: "cut", atByte: 900_000, how: "rst" }] : []),
     });
+    // As above: after a reset some attempts bring nothing.
     const { code, stdout } = await runDray([
       "fetch",
       "127.0.0.1",
@@ -85,6 +86,8 @@ describe("a connection", () => {
       "-",
       "--expect",
       `sha256:${textFile()}`,
+      "--attempts",
+      "20",
     ]);
     expect(code).toBe(0);
     expect(stdout).toBe(fs.readFileSync(folder.join("served/text"), "utf8"));
