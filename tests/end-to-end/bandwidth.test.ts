@@ -13,18 +13,30 @@ const MIB = 1024 * 1024;
 const BURST_S = 0.2;
 const PLAY_S = 0.1;
 
-/** Waits until the source has sent something, and then for a span of time. @returns what left in that span */
-async function bytesOver(source: BandwidthSource, spanMs: number): Promise<number> {
-  await source.sends(1);
-  const fromMs = performance.now();
-  // A limit is a promise about time: it can only be seen by letting time pass.
-  await Bun.sleep(spanMs);
-  return source.bytesBetween(fromMs, fromMs + spanMs);
-}
-
-function expectRate(bytes: number, bytesPerSecond: number, spanS: number): void {
-  expect(bytes / (bytesPerSecond * spanS)).toBeGreaterThan(0.9);
-  expect(bytes).toBeLessThanOrEqual(bytesPerSecond * (spanS + BURST_S + PLAY_S));
+/**
+ * Waits until nine tenths of a rate have been reached over a span of time, which takes longer where the machine is busy with
+ * something else; nowhere may it have been more.
+ */
+async function expectRate(
+  sources: readonly BandwidthSource[],
+  bytesPerSecond: number,
+  spanS: number,
+): Promise<void> {
+  await sources[0]!.sends(1);
+  const first = sources.map(({ sent }) => sent.length);
+  const most = (): number => {
+    const since = sources.flatMap(({ sent }, index) => sent.slice(first[index]));
+    return mostWithin(
+      since.sort((a, b) => a.atMs - b.atMs),
+      spanS * 1000,
+    );
+  };
+  await sources[0]!.source.until(
+    () => (most() > 0.9 * bytesPerSecond * spanS ? true : undefined),
+    `${spanS} s at nine tenths of ${bytesPerSecond} bytes a second`,
+    { timeoutMs: 20_000 },
+  );
+  expect(most()).toBeLessThanOrEqual(bytesPerSecond * (spanS + BURST_S + PLAY_S));
 }
 
 /** Waits until the limit is told to be so. */
@@ -57,13 +69,9 @@ describe("--bandwidth of the mirror", () => {
     await using stage = await Stage.open({ flags: ["--bandwidth", "2MiB", "--grace", "0"] });
     stage.startOrder([sourceText(one), sourceText(two)]);
     await two.sends(1);
-    const bytes = await bytesOver(one, 5_000);
-    const fromMs = performance.now() - 5_000;
-    const both = bytes + two.bytesBetween(fromMs, fromMs + 5_000);
     // A small file's frames are charged with it, and they are some per cent of it.
-    expect(both / (rate * 5)).toBeGreaterThan(0.9);
+    await expectRate([one, two], rate, 5);
     const all = [...one.sent, ...two.sent].sort((a, b) => a.atMs - b.atMs);
-    expect(mostWithin(all, 5_000)).toBeLessThanOrEqual(rate * (5 + BURST_S + PLAY_S));
     expect(mostWithin(all, 1_000)).toBeLessThanOrEqual(rate * (1 + BURST_S + PLAY_S));
     expect(two.bytes / one.bytes).toBeGreaterThan(0.7);
     expect(two.bytes / one.bytes).toBeLessThan(1.3);
@@ -77,9 +85,9 @@ describe("--bandwidth of the mirror", () => {
     const order = stage.startOrder([sourceText(source)]);
     await source.sends(1);
     await limit(stage, "all", "2MiB");
-    expectRate(await bytesOver(source, 2_000), 2 * MIB, 2);
+    await expectRate([source], 2 * MIB, 2);
     await limit(stage, "all", "64KiB");
-    expectRate(await bytesOver(source, 3_000), 64 * 1024, 3);
+    await expectRate([source], 64 * 1024, 3);
     await limit(stage, "all", "unlimited");
     const finished = await order.finished();
     expect(resultOf(finished)).toMatchObject({ files: 2, failed: 0, bytesTransferred: 2 * contents.length });
@@ -105,8 +113,7 @@ describe("--bandwidth of an order", () => {
     await slow.sends(1);
     const { result } = await stage.order([sourceText(fast)]);
     expect(result).toMatchObject({ files: 400, bytesTransferred: 40_000_000 });
-    const bytes = await bytesOver(slow, 3_000);
-    expectRate(bytes, rate, 3);
+    await expectRate([slow], rate, 3);
     for (const { sent } of [slow, slowToo]) {
       expect(mostWithin(sent, 3_000)).toBeLessThanOrEqual(rate * (3 + BURST_S + PLAY_S));
       expect(mostWithin(sent, 3_000)).toBeGreaterThan(rate * 3 * 0.9);
@@ -121,13 +128,13 @@ describe("--bandwidth of an order", () => {
     const orderId = await idOf(order);
     await source.sends(MIB);
     await limit(stage, orderId, "500KiB");
-    expectRate(await bytesOver(source, 2_000), rate, 2);
+    await expectRate([source], rate, 2);
     const orders = new MirrorOrders({ port: stage.mirrorPort });
     expect(await orders.list()).toMatchObject([{ orderId, state: "running", bytesPerSecond: rate }]);
 
     await stage.mirror.stop("SIGKILL");
     await stage.startMirror(["--grace", "0"]); // without a limit of its own
-    expectRate(await bytesOver(source, 2_000), rate, 2);
+    await expectRate([source], rate, 2);
     await limit(stage, orderId, "0");
     const followed = await new MirrorOrders({ port: stage.mirrorPort }).ask(["--follow", orderId, "--json"]);
     expect(resultOf(followed)).toMatchObject({ files: 1, bytes: 32 * MIB, failed: 0 });
