@@ -62,6 +62,11 @@ export class SimulatedNetwork {
     }
   }
 
+  /** The most that is still on its way anywhere. */
+  get bytesOnTheirWay(): number {
+    return Math.max(0, ...[...this.pairs].flatMap(({ sides }) => sides.map(({ inboxBytes }) => inboxBytes)));
+  }
+
   delayMs(): number {
     const [fromMs, toMs] = this.settings.latencyMs;
     return fromMs + this.random.next() * (toMs - fromMs);
@@ -200,6 +205,11 @@ export class SimulatedLink implements Link {
     return this.#isClosed ? 0 : Math.max(0, this.other.#inboxBytes - this.pair.network.settings.windowBytes);
   }
 
+  /** Sent to this side and not there yet; what nobody there listens for does not count. */
+  get inboxBytes(): number {
+    return this.#events === undefined ? 0 : this.#inboxBytes;
+  }
+
   get isFull(): boolean {
     return this.pendingBytes > 0;
   }
@@ -237,7 +247,8 @@ export class SimulatedLink implements Link {
     this.other.pump();
     const { clock } = this.pair.network;
     if (this.#isEndedTold) this.#closeSoon();
-    else clock.wake(clock.monotonicMs() + LINGER_MS, () => this.#close(undefined));
+    // Whoever still sends to a socket that is closed is told that there is none.
+    else clock.wake(clock.monotonicMs() + LINGER_MS, () => this.terminate());
   }
 
   terminate(error?: Error): void {

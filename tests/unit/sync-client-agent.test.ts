@@ -475,6 +475,24 @@ describe("half-written files stay here", () => {
     const ignored = [...a.agent.files()].filter(({ state }) => state === "ignored");
     expect(ignored.map(({ name }) => name).toSorted()).toEqual(["build", "x.log"]);
   });
+
+  test("what the server has is not asked for when it is ignored here", () => {
+    const { stage, a } = two(47);
+    a.write("x.log", "1");
+    a.write("kept", "2");
+    stage.settle();
+    a.write(".drayignore", "*.log\n");
+    stage.settle();
+    stage.hubEvents.length = 0;
+    const late = stage.client();
+    late.write(".drayignore", "*.log\n");
+    late.start();
+    stage.settle();
+    expect(late.files).toEqual({ ".drayignore": "*.log\n", kept: "2" });
+    expect(stage.hubEvents.filter((event) => "name" in event && event.name === "x.log")).toEqual([]);
+    const refused = [...late.agent.files()].filter(({ state }) => state === "refused");
+    expect(refused.map(({ name }) => name)).toEqual(["x.log"]);
+  });
 });
 
 describe("names that a careless eye takes for the same", () => {

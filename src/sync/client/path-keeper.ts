@@ -451,6 +451,13 @@ export class PathKeeper {
       case "ignore":
         entry.problem = verdict.why;
         return;
+      case "request": {
+        // It would be sent whole, only to be refused.
+        const ignored = this.#host.ignoredBy(entry.name);
+        if (ignored === undefined) return this.#whenDue(entry, base, verdict.action);
+        this.#skipped.set(entry.name, { why: "refused", detail: ignored });
+        return;
+      }
       case "delete-local":
         return verdict.isToldSo ? this.#whenDue(entry, base, verdict.action) : this.#deletes.wantHere(entry);
       default:

@@ -106,8 +106,8 @@ export class User {
     if (!this.#isFile(name) || this.#node.kind === "literal") return false;
     const inode = this.#node.inodeAt(name.split("/"))!;
     if (inode.sizeBytes < 8) return false;
-    // In the second in which dray put it there, with times that go in seconds: nothing would tell the two apart.
-    const isRacy = this.#node.disk.settings.tickMs >= 1000 && inode.ctimeNs === this.#node.disk.nowNs();
+    // In the tick of the file system's clock in which dray put it there: nothing would tell the two apart.
+    const isRacy = inode.ctimeNs === this.#node.disk.nowNs();
     if (isRacy && !this.#node.userDirty.has(inode)) return false;
     const { mtimeNs } = inode;
     this.#oracle.removes(this.#node, name, "overwrites");

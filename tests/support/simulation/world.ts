@@ -27,6 +27,7 @@ const RESCAN_MS = 30_000;
 /** Within this everything has to be the same everywhere when all faults are over. */
 const HEAL_LIMIT_MS = 1_800_000;
 const QUIET_MS = 3_000;
+const STATUS_BYTES = 4;
 const SILENCE_MS = 90_000;
 const LITERAL_PATIENCE_MS = 120_000;
 const STOP_GRACE_MS = 15_000;
@@ -372,7 +373,8 @@ export class World {
       if (node.kind === "literal" && node.literal?.isAtRest !== true)
         return "the literal client is not at rest";
     }
-    return undefined;
+    // A file that will be refused may be long on its way, and nobody waits for it; a keep-alive always may be.
+    return this.world.network.bytesOnTheirWay > STATUS_BYTES ? "something is on its way" : undefined;
   }
 
   /** Where a client's files are not the server's. */
