@@ -1,14 +1,12 @@
 import { AGENT_DEFAULTS, type AgentSettings } from "../../../src/sync/client/agent-settings.ts";
 import { Agent } from "../../../src/sync/client/agent.ts";
-import { DEFAULT_IGNORES } from "../../../src/sync/ignore-rules.ts";
-import { twinKey } from "../../../src/sync/names.ts";
 import type { HubEvent, HubSettings } from "../../../src/sync/server/hub-settings.ts";
 import { Hub } from "../../../src/sync/server/hub.ts";
 import type { LinkPair } from "../simulated-network.ts";
 import { ProcessDied, systemError } from "../simulated-tree.ts";
 import { SimulatedMachine, SimulatedWorld } from "../sync-ports.ts";
 import { WATCHER_DEFAULTS } from "../simulated-watcher.ts";
-import { visibleFiles } from "./contents.ts";
+import { checkTidy, differenceOf, hasTwins, unrestOf } from "./at-rest.ts";
 import { LiteralProcess } from "./literal-process.ts";
 import { SimulatedNode, SkewedClock } from "./node.ts";
 import { Oracle } from "./oracle.ts";
@@ -27,7 +25,6 @@ const RESCAN_MS = 30_000;
 /** Within this everything has to be the same everywhere when all faults are over. */
 const HEAL_LIMIT_MS = 1_800_000;
 const QUIET_MS = 3_000;
-const STATUS_BYTES = 4;
 const SILENCE_MS = 90_000;
 const LITERAL_PATIENCE_MS = 120_000;
 const STOP_GRACE_MS = 15_000;
@@ -348,7 +345,7 @@ export class World {
       for (const node of this.nodes) this.#start(node);
       for (const { agent } of this.nodes) if (agent?.status().hold?.isApprovable === true) agent.approve();
       this.#pass(500);
-      difference = this.#unrest() ?? this.#difference();
+      difference = unrestOf(this.nodes, this.world.network.bytesOnTheirWay) ?? this.#difference();
       quietMs = difference === undefined ? quietMs + 500 : 0;
       if (clock.monotonicMs() > endMs)
         throw new Violation(
@@ -359,67 +356,7 @@ export class World {
     this.oracle.checkNothingLost();
     this.oracle.checkNothingResurrected();
     this.#checkSilence();
-    this.#checkTidy();
-  }
-
-  /** Why it is not quiet. */
-  #unrest(): string | undefined {
-    for (const node of this.nodes) {
-      if (!node.isRunning) return `the ${node.name} does not run`;
-      const hold = node.agent?.status().hold;
-      if (hold !== undefined) return `the ${node.name} holds back ${hold.files} deletes: ${hold.why}`;
-      if (node.kind === "client" && !node.isInSync)
-        return `the ${node.name} is not in sync (${JSON.stringify(node.agent?.status())})`;
-      if (node.kind === "literal" && node.literal?.isAtRest !== true)
-        return "the literal client is not at rest";
-    }
-    // A file that will be refused may be long on its way, and nobody waits for it; a keep-alive always may be.
-    return this.world.network.bytesOnTheirWay > STATUS_BYTES ? "something is on its way" : undefined;
-  }
-
-  /** Where a client's files are not the server's. */
-  #difference(): string | undefined {
-    const trees = this.nodes.map((node) => visibleFiles(node.disk));
-    const spellings = new Map<string, Set<string>>();
-    for (const tree of trees)
-      for (const name of tree.keys())
-        spellings.set(twinKey(name), (spellings.get(twinKey(name)) ?? new Set()).add(name));
-    const isCompared = (name: string): boolean =>
-      !IGNORED.test(name) && spellings.get(twinKey(name))!.size === 1;
-    const server = trees[0]!;
-    for (const [number, tree] of trees.entries()) {
-      const { name: machine } = this.nodes[number]!;
-      for (const [name, md5] of tree) {
-        if (!isCompared(name) || server.get(name) === md5) continue;
-        const there = server.get(name);
-        return `the ${machine} has ${JSON.stringify(name)} with ${this.oracle.contents.label(md5)}, the server ${there === undefined ? "has no such file" : `has ${this.oracle.contents.label(there)}`}`;
-      }
-      for (const [name, md5] of server)
-        if (isCompared(name) && !tree.has(name))
-          return `the server has ${JSON.stringify(name)} with ${this.oracle.contents.label(md5)}, the ${machine} has no such file`;
-    }
-    return undefined;
-  }
-
-  #checkTidy(): void {
-    const { hub } = this.nodes[0]!;
-    if (hub !== undefined && hub.roster.lockCount > 0)
-      throw new Violation("locks end", `at rest ${hub.roster.lockCount} files are locked`);
-    if (hub !== undefined && hub.openUploads > 0)
-      throw new Violation("uploads end", `at rest ${hub.openUploads} uploads are open`);
-    for (const node of this.nodes) {
-      const staging = node.inodeAt([".dray", "staging"]);
-      if (staging !== undefined && staging.entries.size > 0 && !node.wasDeniedUnlink)
-        throw new Violation(
-          "nothing left over",
-          `at rest the ${node.name} has ${staging.entries.size} staged files`,
-        );
-      if (node.kind !== "literal" && (node.ports?.tree.openFiles ?? 0) > 0)
-        throw new Violation(
-          "nothing left open",
-          `at rest the ${node.name} has ${node.ports!.tree.openFiles} open files`,
-        );
-    }
+    checkTidy(this.nodes);
   }
 
   #checkSilence(): void {
@@ -427,7 +364,7 @@ export class World {
     this.#pass(SILENCE_MS);
     const said = this.#messages() - before;
     // What is refused because of a twin is offered again from time to time.
-    if (said > 0 && !this.#hasTwins())
+    if (said > 0 && !hasTwins(this.nodes))
       throw new Violation(
         "silence",
         `${said} messages were sent in ${SILENCE_MS / 1000} s in which nothing happened`,
@@ -453,9 +390,8 @@ export class World {
     }
   }
 
-  #hasTwins(): boolean {
-    const names = new Set(this.nodes.flatMap((node) => [...visibleFiles(node.disk).keys()]));
-    return new Set([...names].map(twinKey)).size < names.size;
+  #difference(): string | undefined {
+    return differenceOf(this.nodes, this.oracle.contents);
   }
 
   #messages(): number {
@@ -520,11 +456,6 @@ export class World {
       this.log.push(`      ${(this.world.clock.monotonicMs() / 1000).toFixed(3)} s  ${line}`);
   }
 }
-
-/** Among the names of stories only this one is left out. */
-const IGNORED = /~$/;
-if (!DEFAULT_IGNORES.includes("*~"))
-  throw new Error("backups with a tilde are not left out any more: the stories have to be changed");
 
 const HUB_SETTINGS: HubSettings = {
   address: SERVER,
