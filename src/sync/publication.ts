@@ -174,7 +174,11 @@ export class Publisher {
       this.#tree.rename(from, to);
       return true;
     }
-    this.#tree.unlink(from);
+    try {
+      this.#tree.unlink(from);
+    } catch {
+      // The file is there all the same. Its staged name is out of sight, and the next start removes it.
+    }
     return true;
   }
 }

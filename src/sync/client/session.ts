@@ -60,6 +60,7 @@ export class Session {
   /** META-DATA came over the first one: it is the server's to send on. */
   #isSwapped = false;
   #outbox: Outbox | undefined;
+  #hasListBegun = false;
   #isListed = false;
   #reading: Promise<unknown> = Promise.resolve();
   #error: Error | undefined;
@@ -176,6 +177,7 @@ export class Session {
     if (event.type === "request") return; // a server has nothing to ask of a client
     if (event.type === "status") return this.#status(lane, event.code);
     const isList = event.type === "chunkHead" && event.name === METADATA_NAME;
+    this.#hasListBegun ||= isList;
     if (isList && this.#outbox === undefined) this.#isSwapped = lane === this.#lanes[0];
     lane.inbox.take(event);
   }
@@ -235,7 +237,7 @@ export class Session {
   #arm(): void {
     this.#cancelTimer();
     if (this.#isClosed) return;
-    const listAtMs = this.#isListed ? Infinity : this.#heardMs() + this.#settings.listTimeoutMs;
+    const listAtMs = this.#isListed ? Infinity : this.#listDueMs;
     const silentAtMs = this.isOurs ? this.#down.channel.heardMs + this.#settings.silenceMs : Infinity;
     const atMs = Math.min(listAtMs, silentAtMs, this.#outbox?.deadlineMs ?? Infinity);
     const nowMs = this.#ports.clock.monotonicMs();
@@ -246,8 +248,11 @@ export class Session {
 
   #tick(): void {
     const nowMs = this.#ports.clock.monotonicMs();
-    const { listTimeoutMs, silenceMs } = this.#settings;
-    if (!this.#isListed && nowMs >= this.#heardMs() + listTimeoutMs) {
+    const { silenceMs } = this.#settings;
+    if (!this.#isListed && nowMs >= this.#listDueMs) {
+      if (this.#hasListBegun) {
+        return this.terminate(new DrayError("timeout", "the server's list of files does not come to its end"));
+      }
       this.#host.listBegins(undefined);
       this.#live(false);
     }
@@ -259,8 +264,11 @@ export class Session {
     this.#arm();
   }
 
-  #heardMs(): number {
-    return Math.max(...this.#lanes.map(({ channel }) => channel.heardMs));
+  /** Who has begun its list has one, however long it takes. */
+  get #listDueMs(): number {
+    const { listTimeoutMs, patience } = this.#settings;
+    const heardMs = Math.max(...this.#lanes.map(({ channel }) => channel.heardMs));
+    return heardMs + (this.#hasListBegun ? patience.requiredMs : listTimeoutMs);
   }
 
   #closed(error: Error | undefined): void {

@@ -79,11 +79,9 @@ export class UploadQueue {
     return this.#sizes.has(sizeBytes);
   }
 
+  /** Nothing waits any more. What is running is so until `ended`. */
   clear(): void {
-    this.#waiting.clear();
-    this.#running.clear();
-    this.#sizes.clear();
-    this.#largeRunning = 0;
+    for (const name of this.#waiting.keys()) this.drop(name);
   }
 
   #count(sizeBytes: number, step: 1 | -1): void {

@@ -42,10 +42,11 @@ export class Uploads {
     return this.#queue.hasSize(sizeBytes);
   }
 
-  /** A server is there, or is there no more. */
+  /** A list of what the server has is there, on a new connection, or late on this one: all is decided anew. */
   connected(isOurs: boolean): void {
     this.#queue.clear();
-    this.#running.clear();
+    // What is under way ends in its own way, so that its Abort does not meet what comes after it.
+    for (const running of this.#running.values()) running.stop();
     this.#queue.limit(isOurs ? PARALLEL_UPLOADS : LITERAL_UPLOADS);
   }
 

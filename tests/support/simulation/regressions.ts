@@ -360,4 +360,53 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
     },
   },
+  {
+    bug: "a list of files that stalls in its middle counts as none, and what is under way when it comes is never sent again",
+    foundBy: 49426726,
+    story: {
+      seed: 49426726,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [20, 80],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 789, on: 2, do: "delete", name: "e/f/z" },
+        { after: 0, on: 1, do: "stall", ms: 72214 },
+        { after: 0, on: 1, do: "append", name: "ä", parts: 3, pause: 281, held: true },
+        { after: 4406, on: 2, do: "write", name: "d/y", bytes: 0 },
+        { after: 7791, on: 0, do: "quiesce" },
+        { after: 0, on: 1, do: "delete", name: "ä" },
+      ],
+    },
+  },
+  {
+    bug: "what has been put in its place is refused because its staged name cannot be removed: it is there, and nobody knows",
+    foundBy: 49423938,
+    story: {
+      seed: 49423938,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 0, on: 0, do: "deny", kind: "unlink", code: "EACCES", count: 3 },
+        { after: 0, on: 2, do: "backup-save", name: "a", bytes: 3601 },
+        { after: 6101, on: 2, do: "delete", name: "a" },
+      ],
+    },
+  },
 ];
