@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { peakRssBytes } from "../support/memory.ts";
 import { startProgram } from "../support/process.ts";
 
 /** Something that brings a directory from one place to another, and is timed doing so. */
@@ -13,8 +14,12 @@ export interface Contender {
   readonly destination: string;
   /** Long-lived processes whose memory is of interest. */
   readonly daemons: readonly { name: string; pid: number }[];
-  /** The timed part: brings everything over once. Throws when it did not. */
-  copy(): Promise<void>;
+  /**
+   * The timed part: brings everything over once.
+   * @returns the most memory that a program of it had resident, in bytes
+   * @throws when it did not
+   */
+  copy(): Promise<number>;
 }
 
 /** Where a contender works. */
@@ -32,15 +37,29 @@ export interface ContenderKind {
 }
 
 const RUN_LIMIT_MS = 180_000;
+const LOOK_MS = 20;
 
 /**
  * Runs a program to its end.
+ * @returns the most memory that it had resident, in bytes, as far as looks every 20 ms tell: what the system says at the end
+ *   counts ourselves as well, from before the program was loaded
  * @throws Error with the end of its stderr, when it fails or takes longer than three minutes
  */
-export async function run(command: string[]): Promise<void> {
+export async function run(command: string[]): Promise<number> {
   await using program = startProgram(command);
-  const { code, stderr } = await program.finished({ timeoutMs: RUN_LIMIT_MS });
+  let peakBytes = 0;
+  const look = setInterval(() => {
+    try {
+      peakBytes = peakRssBytes(program.pid);
+    } catch {
+      // It has just ended.
+    }
+  }, LOOK_MS);
+  const { code, stderr } = await program
+    .finished({ timeoutMs: RUN_LIMIT_MS })
+    .finally(() => clearInterval(look));
   if (code !== 0) throw new Error(`${command.join(" ")} ended with ${code}: ${stderr.slice(-2000)}`);
+  return peakBytes;
 }
 
 /** The first line of what a program says about its version. */

@@ -34,7 +34,7 @@ export function drayReplicas(trouble: Trouble | undefined, ...flags: string[]): 
       const ports: number[] = [];
       for (const server of servers) ports.push((await server.listening()).port);
       const destination = `${folder}/copy`;
-      const copyFrom = (ports: readonly number[]): Promise<void> => {
+      const copyFrom = (ports: readonly number[]): Promise<number> => {
         const from = ports.map((port) => `127.0.0.1:${port}`).join();
         return run([drayBinary(), "fetch", "--from", from, name, destination, ...flags]);
       };
@@ -52,7 +52,7 @@ export function drayReplicas(trouble: Trouble | undefined, ...flags: string[]): 
           const [first = 0, ...others] = ports;
           const faults = (connection: number): Fault[] => faultsOf(trouble, connection);
           await using proxy = await startProxy({ target: { host: "127.0.0.1", port: first }, faults });
-          await copyFrom([proxy.port, ...others]);
+          return await copyFrom([proxy.port, ...others]);
         },
       };
     },
@@ -90,7 +90,7 @@ export function aria2(isChecked: boolean): ContenderKind {
         async copy() {
           mkdirSync(destination, { recursive: true });
           const urls = ports.map((port) => `http://127.0.0.1:${port}/${name}`);
-          await run(["aria2c", "--no-conf", ...flags, ...check, "--dir", destination, ...urls]);
+          return await run(["aria2c", "--no-conf", ...flags, ...check, "--dir", destination, ...urls]);
         },
       };
     },

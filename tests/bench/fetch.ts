@@ -54,10 +54,11 @@ export function curl(isCareful: boolean): ContenderKind {
         daemons: [],
         copy: async () => {
           mkdirSync(destination, { recursive: true });
-          await run(["curl", "--silent", "--fail", "--output", to, url]);
-          if (!isCareful) return;
-          await run(["sync", "--data", to]);
-          await run(["sha256sum", to]);
+          const steps = [["curl", "--silent", "--fail", "--output", to, url]];
+          if (isCareful) steps.push(["sync", "--data", to], ["sha256sum", to]);
+          let peakBytes = 0;
+          for (const step of steps) peakBytes = Math.max(peakBytes, await run(step));
+          return peakBytes;
         },
       };
     },
@@ -74,7 +75,7 @@ export function nginxConfiguration(folder: string, source: string, ...ports: num
       "daemon off; master_process off;",
       `pid ${folder}/nginx.pid; error_log ${folder}/nginx.log;`,
       "events {}",
-      "http { access_log off; sendfile on;",
+      "http { access_log off; sendfile on; autoindex on;",
       ...temporary.map((what) => `${what}_temp_path ${folder}/nginx-${what};`),
       `server { ${ports.map((port) => `listen 127.0.0.1:${port};`).join(" ")} root ${source}; } }`,
     ].join("\n"),

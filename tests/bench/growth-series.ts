@@ -68,7 +68,8 @@ export const GROWTH: readonly GrowthSeries[] = [
   },
 ];
 
-async function mirrorFiles(files: number): Promise<GrowthPoint> {
+/** @throws Error when not all of them came */
+export async function mirrorFiles(files: number): Promise<GrowthPoint> {
   await using stage = await Stage.open();
   const content = await stage.content("data", (directory) => makeTinyFiles(directory, files));
   const startedMs = performance.now();

@@ -27,7 +27,7 @@ export const loopback: ContenderKind = {
       daemons: [],
       copy: async () => {
         mkdirSync(destination, { recursive: true });
-        await run([process.execPath, PEER, "receive", port, `${destination}/${name}`]);
+        return await run([process.execPath, PEER, "receive", port, `${destination}/${name}`]);
       },
     };
   },

@@ -7,37 +7,41 @@ import { type Summary, summarize, timesAsFast } from "./statistics.ts";
 const NOISY = 1.6;
 
 /** The table of one row, its goals, and the memory of our daemons. Pure. */
-export function rowMarkdown(row: Row, data: BenchData, measured: readonly Measured[]): string[] {
-  const results = measured.map(({ contender, seconds }) => ({
+export function rowLines(row: Row, data: BenchData, measured: readonly Measured[]): string[] {
+  const results = measured.map(({ contender, seconds, cpuSeconds, clientPeakBytes }) => ({
     name: contender.name,
     summary: summarize(seconds),
+    cpu: summarize(cpuSeconds),
+    clientPeakBytes,
   }));
   const ours = results.filter(({ name }) => isOurs(name));
-  const head = ["", "median", "min–max", "rate", ...ours.map(({ name }) => `\`${name}\` is`)];
-  const lines = results.map(({ name, summary }) => [
+  const head = [
+    "",
+    "median",
+    "min–max",
+    "rate",
+    "CPU",
+    "memory",
+    ...ours.map(({ name }) => `\`${name}\` is`),
+  ];
+  const lines = results.map(({ name, summary, cpu, clientPeakBytes }) => [
     `\`${name}\``,
     `${summary.median.toFixed(2)} s`,
     `${summary.min.toFixed(2)}–${summary.max.toFixed(2)} s`,
     rate(data, summary),
+    `${cpu.median.toFixed(2)} s`,
+    `${(clientPeakBytes / 1024 ** 2).toFixed(0)} MiB`,
     ...ours.map((one) =>
       one.name === name ? "" : `${timesAsFast(one.summary, summary).toFixed(2)}x as fast`,
     ),
   ]);
   return [
-    `## ${row.title}`,
-    "",
     ...table([head, ...lines]),
     "",
     ...goalLines(row, new Map(results.map(({ name, summary }) => [name, summary]))),
     ...memoryLines(measured),
     ...results.filter(({ summary }) => summary.max > NOISY * summary.min).map(noiseLine),
   ];
-}
-
-/** Everything that was run, once each. Pure. */
-export function commandMarkdown(measured: readonly Measured[]): string[] {
-  const commands = new Map(measured.map(({ contender }) => [contender.name, contender.commands]));
-  return ["```sh", ...[...commands].flatMap(([name, lines]) => [`# ${name}`, ...lines]), "```"];
 }
 
 /** A Markdown table, its columns padded as Prettier does it. Pure. */
@@ -51,16 +55,30 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   return [line(head), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...body.map(line)];
 }
 
+/** Whether a goal was reached; what stands in the way where it was not. Pure. */
+export function goalLine(
+  goal: string,
+  isReached: boolean,
+  figures: readonly string[],
+  wall?: string,
+): string {
+  const verdict = `- Goal: ${goal}: ${isReached ? "reached" : "MISSED"} (${figures.join("; ")})`;
+  return isReached || wall === undefined ? verdict : `${verdict}. ${wall}`;
+}
+
+/** Not 0.8333333333333334. */
+function round(ratio: number): string {
+  return String(Math.round(ratio * 100) / 100);
+}
+
 function goalLines(row: Row, summaries: ReadonlyMap<string, Summary>): string[] {
   const lines: string[] = [];
-  for (const { dray, peer, atLeast } of row.goals) {
+  for (const { dray, peer, atLeast, wall } of row.goals) {
     const [ours, theirs] = [summaries.get(dray), summaries.get(peer)];
     if (ours === undefined || theirs === undefined) continue;
     const reached = timesAsFast(ours, theirs);
-    const verdict = reached >= atLeast ? "reached" : "MISSED";
-    lines.push(
-      `- Goal: \`${dray}\` at least ${atLeast}x as fast as \`${peer}\`: ${verdict} (${reached.toFixed(2)}x)`,
-    );
+    const goal = `\`${dray}\` at least ${round(atLeast)}x as fast as \`${peer}\``;
+    lines.push(goalLine(goal, reached >= atLeast, [`${reached.toFixed(2)}x`], wall));
   }
   return lines;
 }

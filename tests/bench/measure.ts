@@ -2,6 +2,7 @@ import { diffTrees } from "../support/diff.ts";
 import { peakRssBytes } from "../support/memory.ts";
 import { endStartedPrograms } from "../support/process.ts";
 import type { Contender } from "./contender.ts";
+import { machineCpuSeconds } from "./cpu.ts";
 import type { BenchData } from "./data.ts";
 import type { Row } from "./rows.ts";
 import { leavePageCache, newFolder, settle } from "./settle.ts";
@@ -10,6 +11,10 @@ export interface Measured {
   contender: Contender;
   /** One for each round. */
   seconds: number[];
+  /** Of all processors and all processes, one for each round. */
+  cpuSeconds: number[];
+  /** The most that a program which did the copying had resident, in bytes. */
+  clientPeakBytes: number;
   /** The most that each daemon ever had resident during the row, in bytes. */
   peakBytes: { name: string; bytes: number }[];
 }
@@ -29,16 +34,24 @@ export async function measure(
   try {
     const measured = await openContenders(row, data, folder, say);
     for (let round = 0; round <= rounds; round++) {
-      for (const { contender, seconds } of measured) {
+      for (const one of measured) {
+        const { contender } = one;
         const oldCopy = { path: contender.destination, setAside: `${contender.destination}-${round}` };
         await settle(data, row.keepsCopy ? undefined : oldCopy);
         if (row.isCold === true) await leavePageCache(data);
+        const startedCpuSeconds = machineCpuSeconds();
         const startedMs = performance.now();
-        await contender.copy();
+        const peakBytes = await contender.copy();
         const took = (performance.now() - startedMs) / 1000;
+        const cpuSeconds = machineCpuSeconds() - startedCpuSeconds;
         say(`  ${round === 0 ? "warm-up" : `round ${round}`}  ${took.toFixed(2)} s  ${contender.name}`);
-        if (round === 0) await compare(contender, data);
-        else seconds.push(took);
+        if (round === 0) {
+          await compare(contender, data);
+          continue;
+        }
+        one.seconds.push(took);
+        one.cpuSeconds.push(cpuSeconds);
+        one.clientPeakBytes = Math.max(one.clientPeakBytes, peakBytes);
       }
     }
     for (const { contender, peakBytes } of measured) {
@@ -63,7 +76,13 @@ async function openContenders(
       continue;
     }
     const place = { source: data.path, folder: newFolder(folder, row.name) };
-    measured.push({ contender: await kind.open(place), seconds: [], peakBytes: [] });
+    measured.push({
+      contender: await kind.open(place),
+      seconds: [],
+      cpuSeconds: [],
+      clientPeakBytes: 0,
+      peakBytes: [],
+    });
   }
   return measured;
 }

@@ -4,6 +4,8 @@ import type { DataName } from "./data.ts";
 import { dray } from "./dray.ts";
 import { aria2, drayReplicas } from "./fetch-replicas.ts";
 import { curl, drayFetch } from "./fetch.ts";
+import { lftp } from "./lftp.ts";
+import { writeSynced } from "./limits.ts";
 import { loopback } from "./loopback.ts";
 import { rclone } from "./rclone.ts";
 import { rsync } from "./rsync.ts";
@@ -13,6 +15,8 @@ export interface Goal {
   dray: string;
   peer: string;
   atLeast: number;
+  /** Where it is missed: what the profile shows as the wall, and what was tried. */
+  wall?: string;
 }
 
 /** One thing that is measured: several contenders side by side on the same data. */
@@ -37,7 +41,17 @@ export const ROWS: readonly Row[] = [
     title: "One file of 2 GiB",
     data: "large",
     keepsCopy: false,
-    contenders: [dray("none"), dray("batch"), rclone, rsync(), rsync("--fsync"), cp, loopback],
+    contenders: [
+      dray("none"),
+      dray("batch"),
+      rclone,
+      rsync(),
+      rsync("--fsync"),
+      lftp,
+      cp,
+      writeSynced,
+      loopback,
+    ],
     goals: [
       { dray: UNSYNCED, peer: "rclone", atLeast: 1.5 },
       { dray: UNSYNCED, peer: "rsync", atLeast: 2 },
@@ -49,7 +63,7 @@ export const ROWS: readonly Row[] = [
     title: "10,000 small files, without syncs",
     data: "small",
     keepsCopy: false,
-    contenders: [dray("none"), rclone, rsync(), cp],
+    contenders: [dray("none"), rclone, rsync(), lftp, cp],
     goals: [
       { dray: UNSYNCED, peer: "rclone", atLeast: 3 },
       { dray: UNSYNCED, peer: "rsync", atLeast: 4 },
@@ -71,7 +85,7 @@ export const ROWS: readonly Row[] = [
     title: "10,000 small files again, nothing changed",
     data: "small",
     keepsCopy: true,
-    contenders: [dray("batch"), rsync(), rclone],
+    contenders: [dray("batch"), rsync(), rclone, lftp],
     goals: [{ dray: "dray", peer: "rsync", atLeast: 3 }],
   },
   {

@@ -1,24 +1,31 @@
 /**
- * `npm run bench`: dray beside rsync, rclone, curl and cp, on the same data, on this machine, over loopback.
+ * `npm run bench`: dray beside rsync, rclone, lftp, curl, aria2, Syncthing, Unison and cp, as far as they are installed, on the
+ * same data, on this machine, over loopback.
  *
- *   npm run bench -- [--rounds N] [--only NAME]... [--dir DIR] [--write FILE]
+ *   npm run bench -- [--rounds N] [--only NAME]... [--dir DIR] [--write FILE] [--install-peers]
  *
- *   --rounds N     so many timed rounds after a warm-up (5)
- *   --only NAME    only this row: large, small, small-synced, unchanged, fetch-large,
- *                  fetch-cold, fetch-replicas; may be given several times
- *   --dir DIR      measures the file system of DIR (the system's temp directory)
- *   --write FILE   also writes the Markdown to FILE: docs/BENCHMARKS.md
+ *   --rounds N       so many timed rounds after a warm-up (5)
+ *   --only NAME      only this part: large, small, small-synced, unchanged, fetch-large, fetch-cold, fetch-replicas,
+ *                    sync-large, sync-small, sync-latency, hot, start, million; may be given several times
+ *   --dir DIR        measures the file system of DIR (the system's temp directory)
+ *   --write FILE     also writes the Markdown to FILE: docs/BENCHMARKS.md
+ *   --install-peers  first installs the others' programs from Debian's packages (as root)
  */
+import { execFileSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { endStartedPrograms } from "../support/process.ts";
-import { type BenchData, type DataName, makeData } from "./data.ts";
-import { describeMachine } from "./machine.ts";
-import { commandMarkdown, rowMarkdown } from "./markdown.ts";
-import { type Measured, measure } from "./measure.ts";
-import { ROWS, type Row } from "./rows.ts";
+import { copySections } from "./copy-sections.ts";
+import { hotCache } from "./hot-cache.ts";
+import { describeMachine, hashRates } from "./machine.ts";
+import { million } from "./million.ts";
+import type { Section, SectionResult } from "./section.ts";
 import { newFolder } from "./settle.ts";
+import { start } from "./start.ts";
+import { SYNC_SECTIONS } from "./sync-rows.ts";
+
+const PEERS = ["rsync", "rclone", "lftp", "curl", "nginx-light", "aria2", "syncthing", "unison"];
 
 const { values: flags } = parseArgs({
   options: {
@@ -26,13 +33,15 @@ const { values: flags } = parseArgs({
     only: { type: "string", multiple: true },
     dir: { type: "string", default: tmpdir() },
     write: { type: "string" },
+    "install-peers": { type: "boolean", default: false },
   },
 });
 const rounds = Number(flags.rounds);
 if (!Number.isInteger(rounds) || rounds < 1) misused(`--rounds ${flags.rounds}: not a count`);
-const rows = chosenRows(flags.only);
+if (flags["install-peers"]) installPeers();
 
 const folder = newFolder(flags.dir, "dray-bench");
+const sections = chosen([...copySections(folder), ...SYNC_SECTIONS, hotCache, start, million], flags.only);
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => void cleanUp().finally(() => process.exit(signal === "SIGINT" ? 130 : 143)));
 }
@@ -46,49 +55,54 @@ try {
 }
 
 async function bench(): Promise<string> {
-  const sections: string[] = [];
-  const all: Measured[] = [];
-  const made = new Map<DataName, BenchData>();
-  for (const row of rows) {
-    console.error(row.title);
-    const data = made.get(row.data) ?? makeData(row.data, folder);
-    made.set(row.data, data);
-    const measured = await measure(row, data, folder, rounds, (line) => console.error(line));
-    all.push(...measured);
-    sections.push(...rowMarkdown(row, data, measured), "");
+  const done: { section: Section; result: SectionResult }[] = [];
+  for (const section of sections) {
+    console.error(section.title);
+    const result = await section.run({ rounds, folder, say: (line) => console.error(line) });
+    done.push({ section, result });
   }
-  const versions = new Set(
-    all.map(({ contender }) => contender.version).filter((line) => line !== undefined),
-  );
+  const versions = new Set(done.flatMap(({ result }) => result.versions));
+  const commands = new Map(done.flatMap(({ result }) => [...result.commands]));
   return [
     "# Benchmarks",
     "",
     `Written by \`npm run bench -- --write docs/BENCHMARKS.md\` on ${new Date().toISOString().slice(0, 10)}.`,
     "Only the ratios say something: all contenders ran in turn on the same machine, over loopback, with the",
-    "same data, in the page cache already unless a row says otherwise. Before each run the old copy was put out of the way, the disk was",
-    `settled with \`sync\`, and memory was warmed up. Medians of ${rounds} rounds after a first one that does not count`,
-    "and whose copies were compared with the source. Servers were running already: the time is that of the",
-    "client's process from start to end.",
+    "same data, in the page cache already unless a row says otherwise. Before each copy the old one was put out of the way,",
+    "the disk was settled with `sync`, and memory was warmed up. Medians of",
+    `${rounds} rounds after a first one that does not count, and whose copies were compared with the source. Servers were running`,
+    "already: the time is that of the client's process from start to end. CPU is that of the whole machine in that time: of",
+    "servers, clients, and the system. Memory is the most that the client ever had resident.",
     "",
     ...describeMachine(folder),
+    ...hashRates(),
     ...[...versions].map((line) => `- ${line}`),
     "",
-    ...sections,
+    ...done.flatMap(({ section, result }) => [`## ${section.title}`, "", ...result.lines, ""]),
     "## What was run",
     "",
-    ...commandMarkdown(all),
+    "```sh",
+    ...[...commands].flatMap(([name, lines]) => [`# ${name}`, ...lines]),
+    "```",
     "",
   ].join("\n");
 }
 
-function chosenRows(names: readonly string[] | undefined): readonly Row[] {
-  if (names === undefined) return ROWS;
+function chosen(all: readonly Section[], names: readonly string[] | undefined): readonly Section[] {
+  if (names === undefined) return all;
   for (const name of names) {
-    if (!ROWS.some((row) => row.name === name)) {
-      misused(`--only ${name}: there are ${ROWS.map((row) => row.name).join(", ")}`);
+    if (!all.some((section) => section.name === name)) {
+      misused(`--only ${name}: there are ${all.map((section) => section.name).join(", ")}`);
     }
   }
-  return ROWS.filter((row) => names.includes(row.name));
+  return all.filter((section) => names.includes(section.name));
+}
+
+function installPeers(): void {
+  execFileSync("apt-get", ["install", "--yes", "--no-install-recommends", ...PEERS], {
+    stdio: "inherit",
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+  });
 }
 
 function misused(problem: string): never {

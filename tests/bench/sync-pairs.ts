@@ -1,32 +1,45 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { drayBinary } from "../support/binary.ts";
 import { freePort } from "../support/free-port.ts";
 import { startDray, startProgram } from "../support/process.ts";
 import type { DrayEvent, Program } from "../support/program.ts";
-import { run } from "./contender.ts";
+import { run, versionLine } from "./contender.ts";
 import { portOpen } from "./port-open.ts";
 
 /** Two folders that somebody keeps in sync. */
 export interface SyncPair {
-  readonly name: string;
   /** Where somebody works. */
   readonly from: string;
   /** Where that is to show. */
   readonly to: string;
   /** Brings over what has changed, for those that do so when they are told. */
-  once?(): Promise<void>;
+  once?(): Promise<unknown>;
   /** The processes, for their memory. */
   readonly programs: readonly { name: string; pid: number }[];
 }
 
 export interface SyncKind {
+  /** How the tables call it. */
+  readonly name: string;
   readonly program: string;
+  /** What was run, as somebody would type it. */
+  readonly commands: readonly string[];
+  version: () => string;
   open(folder: string): Promise<SyncPair>;
 }
 
 /** From a client's folder to the server's directory, or on to another client's folder. */
 export function draySync(isBetweenClients: boolean, chunkSize = "1MiB"): SyncKind {
+  const client = `dray sync-client 127.0.0.1 PORT PORT FOLDER ${chunkSize}`;
   return {
-    program: "sh",
+    name: isBetweenClients ? "dray, two clients" : "dray",
+    program: drayBinary(),
+    commands: [
+      "dray sync-server 0 0 --dir DIR &",
+      `${client} &`,
+      ...(isBetweenClients ? [`${client} &`] : []),
+    ],
+    version: () => versionLine(drayBinary(), "--version"),
     async open(folder) {
       const root = `${folder}/server`;
       const server = startDray(["sync-server", "0", "0", "--dir", root, "--json"]);
@@ -47,7 +60,6 @@ export function draySync(isBetweenClients: boolean, chunkSize = "1MiB"): SyncKin
       const first = await client("a");
       const second = isBetweenClients ? await client("b") : undefined;
       return {
-        name: isBetweenClients ? "dray, two clients" : "dray",
         from: `${folder}/a`,
         to: second === undefined ? root : `${folder}/b`,
         programs: [
@@ -70,7 +82,13 @@ async function listeningPorts(server: Program): Promise<{ sendPort: number; rece
 
 /** Two roots over a socket, with the times kept and nothing asked. It runs when it is told to. */
 export const unison: SyncKind = {
+  name: "unison",
   program: "unison",
+  commands: [
+    "unison -socket PORT &",
+    "unison FROM socket://127.0.0.1:PORT/TO -batch -auto -times -silent -ui text",
+  ],
+  version: () => versionLine("unison", "-version"),
   async open(folder) {
     const [from, to, state] = [`${folder}/a`, `${folder}/b`, `${folder}/state`];
     for (const directory of [from, to, state]) mkdirSync(directory, { recursive: true });
@@ -81,7 +99,6 @@ export const unison: SyncKind = {
     const roots = [from, `socket://127.0.0.1:${port}/${to}`];
     const options = ["-batch", "-auto", "-times", "-silent", "-ui", "text"];
     return {
-      name: "unison",
       from,
       to,
       once: () => run(["env", `UNISON=${state}`, "unison", ...roots, ...options]),
@@ -92,7 +109,12 @@ export const unison: SyncKind = {
 
 /** Two instances that know each other and nobody else, and wait as little as they can before they look at a change. */
 export const syncthing: SyncKind = {
+  name: "syncthing",
   program: "syncthing",
+  commands: [
+    "syncthing serve --no-browser --no-restart --no-upgrade --home=HOME &  # twice, fsWatcherDelayS=1, no discovery",
+  ],
+  version: () => versionLine("syncthing", "--version"),
   async open(folder) {
     const sides = [];
     for (const name of ["a", "b"]) {
@@ -111,7 +133,7 @@ export const syncthing: SyncKind = {
       await portOpen(side.port);
       if (index === 1) await program.stdoutMatch(/Established secure connection/, { timeoutMs: 60_000 });
     }
-    return { name: "syncthing", from: sides[0]!.shared, to: sides[1]!.shared, programs };
+    return { from: sides[0]!.shared, to: sides[1]!.shared, programs };
   },
 };
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { rowMarkdown } from "../bench/markdown.ts";
+import { rowLines } from "../bench/markdown.ts";
 import type { Measured } from "../bench/measure.ts";
 import type { Row } from "../bench/rows.ts";
 import { summarize, timesAsFast } from "../bench/statistics.ts";
@@ -24,27 +24,27 @@ test("a table has every contender, our ratio to it, whether the goal was reached
     contenders: [],
     goals: [
       { dray: "dray", peer: "rsync", atLeast: 2 },
-      { dray: "dray", peer: "cp -r", atLeast: 0.6 },
+      { dray: "dray", peer: "cp -r", atLeast: 0.6, wall: "There is a wall." },
       { dray: "dray", peer: "not installed", atLeast: 9 },
     ],
   };
   const measured = (name: string, seconds: number[]): Measured => ({
-    contender: { name, version: undefined, commands: [], destination: "", daemons: [], copy: async () => {} },
+    contender: { name, version: undefined, commands: [], destination: "", daemons: [], copy: async () => 0 },
     seconds,
+    cpuSeconds: seconds.map((one) => 2 * one),
+    clientPeakBytes: 7 * 1024 ** 2,
     peakBytes: name === "dray" ? [{ name: "mirror", bytes: 100 * 1024 ** 2 }] : [],
   });
   const all = [measured("dray", [2, 2, 2]), measured("rsync", [5, 3, 9]), measured("cp -r", [1, 1, 1])];
-  expect(rowMarkdown(row, { path: "", files: 1, bytes: 100 * 1024 ** 2 }, all)).toEqual([
-    "## Something",
-    "",
-    "|         | median | min–max     | rate      | `dray` is     |",
-    "| ------- | ------ | ----------- | --------- | ------------- |",
-    "| `dray`  | 2.00 s | 2.00–2.00 s | 50 MiB/s  |               |",
-    "| `rsync` | 5.00 s | 3.00–9.00 s | 20 MiB/s  | 2.50x as fast |",
-    "| `cp -r` | 1.00 s | 1.00–1.00 s | 100 MiB/s | 0.50x as fast |",
+  expect(rowLines(row, { path: "", files: 1, bytes: 100 * 1024 ** 2 }, all)).toEqual([
+    "|         | median | min–max     | rate      | CPU     | memory | `dray` is     |",
+    "| ------- | ------ | ----------- | --------- | ------- | ------ | ------------- |",
+    "| `dray`  | 2.00 s | 2.00–2.00 s | 50 MiB/s  | 4.00 s  | 7 MiB  |               |",
+    "| `rsync` | 5.00 s | 3.00–9.00 s | 20 MiB/s  | 10.00 s | 7 MiB  | 2.50x as fast |",
+    "| `cp -r` | 1.00 s | 1.00–1.00 s | 100 MiB/s | 2.00 s  | 7 MiB  | 0.50x as fast |",
     "",
     "- Goal: `dray` at least 2x as fast as `rsync`: reached (2.50x)",
-    "- Goal: `dray` at least 0.6x as fast as `cp -r`: MISSED (0.50x)",
+    "- Goal: `dray` at least 0.6x as fast as `cp -r`: MISSED (0.50x). There is a wall.",
     "- Most memory ever resident, `dray`: mirror 100 MiB",
     "- Noisy: the slowest round of `rsync` took 3.0x as long as its fastest one",
   ]);

@@ -251,7 +251,9 @@ export class Session {
     const { silenceMs } = this.#settings;
     if (!this.#isListed && nowMs >= this.#listDueMs) {
       if (this.#hasListBegun) {
-        return this.terminate(new DrayError("timeout", "the server's list of files does not come to its end"));
+        return this.terminate(
+          new DrayError("timeout", "the server's list of files does not come to its end"),
+        );
       }
       this.#host.listBegins(undefined);
       this.#live(false);

@@ -1,0 +1,198 @@
+import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { peakRssBytes } from "../support/memory.ts";
+import { endStartedPrograms } from "../support/process.ts";
+import { makeLargeFile, makeManyFiles } from "../support/tree.ts";
+import { run } from "./contender.ts";
+import { machineCpuSeconds } from "./cpu.ts";
+import { goalLine, table } from "./markdown.ts";
+import type { Bench, Section, SectionResult } from "./section.ts";
+import { newFolder } from "./settle.ts";
+import { summarize } from "./statistics.ts";
+import { type SyncKind, type SyncPair, draySync, syncthing, unison } from "./sync-pairs.ts";
+
+const MIB = 1024 ** 2;
+const SMALL_FILES = 10_000;
+const SAVES = 15;
+const PATIENCE_MS = 180_000;
+const LARGE_BYTES = 1024 * MIB;
+
+interface SyncRow {
+  name: string;
+  title: string;
+  kinds: readonly SyncKind[];
+  /** @returns milliseconds, one for each time that it was measured */
+  measure(pair: SyncPair, place: string): Promise<number[]>;
+  /** @param ms the median of dray, or of a peer if it was measured */
+  goals: (ms: (name: string) => number | undefined, md5Ms: number) => string[];
+}
+
+const ROWS: readonly SyncRow[] = [
+  {
+    name: "sync-large",
+    title: "Sync: one file of 1 GiB that appears in the folder",
+    kinds: [draySync(false), unison, syncthing],
+    measure: async (pair, place) => {
+      makeLargeFile(`${place}/large`, { seed: 1, sizeBytes: LARGE_BYTES });
+      return [
+        await follow(
+          pair,
+          () => renameSync(`${place}/large`, `${pair.from}/large`),
+          () => sizeOf(`${pair.to}/large`) === LARGE_BYTES,
+        ),
+      ];
+    },
+    goals: (ms, md5Ms) => [
+      ...peerLines(ms, "dray"),
+      goalLine("`dray` at least 0.8x the rate of one core's MD5", md5Ms / ms("dray")! >= 0.8, [
+        `${(md5Ms / ms("dray")!).toFixed(2)}x; MD5 of as much takes ${md5Ms.toFixed(0)} ms`,
+      ]),
+    ],
+  },
+  {
+    name: "sync-small",
+    title: `Sync: ${SMALL_FILES.toLocaleString("en")} small files (56 MB) that appear in the folder`,
+    kinds: [draySync(false), unison, syncthing],
+    measure: async (pair, place) => {
+      const many = { seed: 2, count: SMALL_FILES, directories: 100, minBytes: 512, maxBytes: 21_500 };
+      makeManyFiles(`${place}/small`, many);
+      return [
+        await follow(
+          pair,
+          () => renameSync(`${place}/small`, `${pair.from}/small`),
+          () => filesBelow(`${pair.to}/small`) === SMALL_FILES,
+          100,
+        ),
+      ];
+    },
+    goals: (ms) => peerLines(ms, "dray"),
+  },
+  {
+    name: "sync-latency",
+    title: "Sync: 4 KiB that are saved, until they are there (dray: at another client, by way of the server)",
+    kinds: [draySync(true), syncthing],
+    measure: async (pair) => {
+      const took = [];
+      for (let save = 0; save < SAVES; save++) {
+        const contents = Buffer.alloc(4096, `save ${save} `);
+        const isThere = (): boolean => sizeOf(`${pair.to}/note-${save}`) === contents.length;
+        took.push(await follow(pair, () => writeFileSync(`${pair.from}/note-${save}`, contents), isThere));
+      }
+      return took;
+    },
+    goals: (ms) => [
+      ...peerLines(ms, "dray, two clients"),
+      goalLine("a median under 150 ms", ms("dray, two clients")! < 150, [
+        `${ms("dray, two clients")!.toFixed(0)} ms`,
+      ]),
+    ],
+  },
+];
+
+/** Folders in sync: dray beside Unison and Syncthing, as far as they are installed, over loopback. */
+export const SYNC_SECTIONS: readonly Section[] = ROWS.map((row) => ({
+  name: row.name,
+  title: row.title,
+  run: (bench) => measureSync(row, bench),
+}));
+
+async function measureSync(row: SyncRow, { rounds, folder, say }: Bench): Promise<SectionResult> {
+  const measured = new Map<string, { ms: number[]; cpuSeconds: number[]; memory: string }>();
+  const limitMs: number[] = [];
+  const kinds = row.kinds.filter(({ program }) => Bun.which(program) !== null);
+  for (let round = 0; round <= rounds; round++) {
+    if (row.name === "sync-large" && round > 0) limitMs.push(md5Ms());
+    for (const kind of kinds) {
+      const place = newFolder(folder, "place");
+      const pair = await kind.open(place);
+      await run(["sync"]);
+      const startedCpuSeconds = machineCpuSeconds();
+      const ms = await row.measure(pair, place);
+      const cpuSeconds = machineCpuSeconds() - startedCpuSeconds;
+      const peaks = pair.programs.map(
+        ({ name, pid }) => `${name} ${Math.round(peakRssBytes(pid) / MIB)} MiB`,
+      );
+      const shown = ms.map((one) => `${one.toFixed(0)} ms`).join(" ");
+      say(`  ${round === 0 ? "warm-up" : `round ${round}`}  ${shown}  ${kind.name}`);
+      const known = measured.get(kind.name) ?? { ms: [], cpuSeconds: [], memory: "" };
+      if (round > 0) {
+        known.ms.push(...ms);
+        known.cpuSeconds.push(cpuSeconds);
+      }
+      measured.set(kind.name, { ...known, memory: peaks.join(", ") });
+      await endStartedPrograms();
+      rmSync(place, { recursive: true, force: true });
+    }
+  }
+  const summaries = [...measured].map(([name, { ms, cpuSeconds, memory }]) => ({
+    name,
+    summary: summarize(ms),
+    cpu: summarize(cpuSeconds),
+    memory,
+  }));
+  const rows = summaries.map(({ name, summary: { median, min, max }, cpu, memory }) => [
+    `\`${name}\``,
+    `${median.toFixed(0)} ms`,
+    `${min.toFixed(0)}–${max.toFixed(0)} ms`,
+    `${cpu.median.toFixed(2)} s`,
+    memory,
+  ]);
+  const medianOf = (name: string): number | undefined =>
+    summaries.find((one) => one.name === name)?.summary.median;
+  return {
+    lines: [
+      ...table([["", "median", "min–max", "CPU", "memory"], ...rows]),
+      "",
+      ...row.goals(medianOf, limitMs.length === 0 ? NaN : summarize(limitMs).median),
+    ],
+    versions: kinds.map(({ version }) => version()),
+    commands: new Map(kinds.map(({ name, commands }) => [name, commands])),
+  };
+}
+
+/** How many times as fast we are as each peer. */
+function peerLines(ms: (name: string) => number | undefined, ours: string): string[] {
+  return ["unison", "syncthing"].flatMap((peer) => {
+    const theirs = ms(peer);
+    return theirs === undefined
+      ? []
+      : `- \`${ours}\` is ${(theirs / ms(ours)!).toFixed(2)}x as fast as \`${peer}\``;
+  });
+}
+
+/** From the moment in which something is there on one side until it is on the other. */
+async function follow(
+  pair: SyncPair,
+  change: () => void,
+  isThere: () => boolean,
+  pauseMs = 1,
+): Promise<number> {
+  const startedMs = performance.now();
+  change();
+  await pair.once?.();
+  while (!isThere()) {
+    if (performance.now() - startedMs > PATIENCE_MS)
+      throw new Error(`Nobody brought it in ${PATIENCE_MS} ms`);
+    await Bun.sleep(pauseMs);
+  }
+  return performance.now() - startedMs;
+}
+
+function sizeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.size;
+}
+
+function filesBelow(path: string): number {
+  if (!existsSync(path)) return 0;
+  const entries = readdirSync(path, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile() && entry.name.endsWith(".bin")).length;
+}
+
+/** As much as the large file, hashed by one core out of memory. */
+function md5Ms(): number {
+  const block = new Uint8Array(MIB).fill(7);
+  const hash = new Bun.CryptoHasher("md5");
+  const startedMs = performance.now();
+  for (let done = 0; done < LARGE_BYTES; done += MIB) hash.update(block);
+  hash.digest();
+  return performance.now() - startedMs;
+}
