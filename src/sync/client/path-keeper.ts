@@ -85,6 +85,10 @@ export class PathKeeper {
         this.consider(entry);
       },
     });
+    // What was synced before stays so, in whatever order a scan finds it and its twin.
+    for (const entry of core.book.entries()) {
+      if (entry.base !== undefined) entry.isSpelled = this.#twins.add(entry.name) === undefined;
+    }
   }
 
   get hold(): Hold | undefined {

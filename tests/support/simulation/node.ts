@@ -52,8 +52,8 @@ export class SimulatedNode {
     return this.ports !== undefined;
   }
 
-  inodeAt(path: TreePath): Inode | undefined {
-    let inode = this.disk.root;
+  inodeAt(path: TreePath, root = this.disk.root): Inode | undefined {
+    let inode = root;
     for (const name of path) inode = inode?.entries.get(name);
     return inode;
   }

@@ -93,9 +93,11 @@ export class Oracle {
   /** Something changed at a path of a machine. */
   changed(node: SimulatedNode, path: TreePath | undefined): void {
     if (path === undefined || isReserved(path[0] ?? "") || path[0] === "META-DATA") return;
-    const inode = node.inodeAt(path);
-    if (inode?.kind !== "file") return;
-    this.#look(node, path.join("/"), inode);
+    // A process that runs keeps the folder that it began with, also while that is not mounted.
+    for (const root of [node.unmounted, node.disk.root]) {
+      const inode = node.inodeAt(path, root);
+      if (inode?.kind === "file") this.#look(node, path.join("/"), inode);
+    }
   }
 
   #look(node: SimulatedNode, name: string, inode: Inode): void {
@@ -169,10 +171,15 @@ export class Oracle {
         );
       if (event.bytes > 0) this.#committed.set(md5, name);
       this.#current.set(name, md5);
-      if (this.#nodeOf(by)?.kind !== "client") this.revives(name, md5);
+      const node = this.#nodeOf(by);
+      if (node?.kind !== "client") return this.revives(name, md5);
+      // It stood there, though what is written through an open file shows under the name with which it was opened.
+      const key = `${node.number}:${name}`;
+      this.#seen.set(key, (this.#seen.get(key) ?? new Set()).add(md5));
     } else if (event.type === "deleted") {
       const { name, by } = event;
-      const md5 = this.#current.get(name);
+      // What stood there: a server that is killed may have committed more than it told.
+      const md5 = this.#latest.get(`${this.server.number}:${name}`) ?? this.#current.get(name);
       this.#current.delete(name);
       const node = this.#nodeOf(by);
       if (md5 === undefined || md5 === EMPTY || node?.kind !== "client") return;

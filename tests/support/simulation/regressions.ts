@@ -409,4 +409,28 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
     },
   },
+  {
+    bug: "after a restart, of two names that differ in case, the one that was synced is left out for the other one",
+    foundBy: 60102507,
+    story: {
+      seed: 60102507,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 10, on: 2, do: "write", name: "a", bytes: 1167 },
+        { after: 0, on: 2, do: "write", name: "A", bytes: 16 },
+        { after: 1000, on: 2, do: "stop" },
+        { after: 0, on: 2, do: "backup-save", name: "a", bytes: 1722 },
+      ],
+    },
+  },
 ];
