@@ -1,6 +1,8 @@
 import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
+import { dirname } from "node:path";
 import { DrayError, asDrayError } from "../errors/dray-error.ts";
+import { syncDirectory } from "./sync.ts";
 
 /** Tables and their version, kept in SQLite's `user_version`; any change of the tables raises it. */
 export interface DatabaseShape {
@@ -23,7 +25,8 @@ export function openIntact(path: string, shape: DatabaseShape): Database {
   // SQLite takes a file of one byte for an empty one, too.
   const sizeBytes = fs.statSync(path, { throwIfNoEntry: false })?.size;
   if (sizeBytes !== undefined && sizeBytes <= 1) throw damaged("it is empty");
-  const database = guarded(() => new Database(path, { create: true, strict: true }));
+  if (sizeBytes === undefined) guarded(() => makeDatabase(path, shape));
+  const database = guarded(() => new Database(path, { readwrite: true, strict: true }));
   try {
     guarded(() => {
       database.run("PRAGMA locking_mode = EXCLUSIVE");
@@ -31,12 +34,7 @@ export function openIntact(path: string, shape: DatabaseShape): Database {
       // A commit survives a killed process; what has to survive a power loss is synced by the caller.
       database.run("PRAGMA synchronous = NORMAL");
       const version = database.query<{ user_version: number }, []>("PRAGMA user_version").get()!.user_version;
-      if (version === 0) {
-        database.transaction(() => {
-          database.run(shape.schema);
-          database.run(`PRAGMA user_version = ${shape.version}`);
-        })();
-      } else if (version !== shape.version) {
+      if (version !== shape.version) {
         throw damaged(`it has version ${version}, this program knows ${shape.version}`);
       }
       const check = database.query<{ integrity_check: string }, []>("PRAGMA integrity_check(1)").get();
@@ -52,6 +50,31 @@ export function openIntact(path: string, shape: DatabaseShape): Database {
     database.close();
     throw error;
   }
+}
+
+const NEW_SUFFIX = "-new";
+const SQLITE_SUFFIXES = ["", "-journal", "-wal", "-shm"];
+
+/**
+ * Makes a database under another name first: whatever ends this process or the power, under its own name there
+ * is none, or a whole one. So an empty one is damage, and never a beginning.
+ */
+function makeDatabase(path: string, { schema, version }: DatabaseShape): void {
+  for (const suffix of SQLITE_SUFFIXES) {
+    fs.rmSync(path + NEW_SUFFIX + suffix, { force: true });
+    fs.rmSync(path + suffix, { force: true }); // of one that has gone: SQLite would take them for ours
+  }
+  const database = new Database(path + NEW_SUFFIX, { create: true, strict: true });
+  try {
+    database.transaction(() => {
+      database.run(schema);
+      database.run(`PRAGMA user_version = ${version}`);
+    })();
+  } finally {
+    database.close();
+  }
+  fs.renameSync(path + NEW_SUFFIX, path);
+  syncDirectory(dirname(path));
 }
 
 /**

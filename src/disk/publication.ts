@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import { DrayError, isNotFound, systemErrorCode } from "../errors/dray-error.ts";
 import type { ContainedDirectory } from "./contained-root.ts";
+import { syncDirectory } from "./sync.ts";
 import { type DigestKind, DigestChain, digestBytes, writeDigest } from "../wire/digest.ts";
 
 const { O_WRONLY, O_RDONLY, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
@@ -110,8 +111,13 @@ export class Publication {
     this.#writtenBytes = writtenBytes;
   }
 
-  /** Closes the part and leaves it for a later attempt. @throws a system error */
-  park(identity: PartIdentity): void {
+  /**
+   * Closes the part and leaves it for a later attempt.
+   * @param sync makes what was written durable, where nothing else will
+   * @throws a system error
+   */
+  park(identity: PartIdentity, sync = false): void {
+    if (sync) fs.fsyncSync(this.#descriptor);
     this.#close();
     fs.renameSync(this.#tempPath, this.#directory.entry(`.dray-${partKey(identity)}-${PARKED}.tmp`));
   }
@@ -155,7 +161,7 @@ export class Publication {
       this.abandon();
       throw error;
     }
-    if (settings.sync) syncDirectory(this.#directory);
+    if (settings.sync) syncDirectory(this.#directory.path);
   }
 
   /** Removes what was written. Does nothing after commit. */
@@ -233,13 +239,4 @@ function readPieces(
 /** Everybody who may read may execute: the source's bit, our umask. */
 export function executableMode(mode: number): number {
   return (mode & 0o7777) | ((mode & 0o444) >> 2);
-}
-
-function syncDirectory(directory: ContainedDirectory): void {
-  const descriptor = fs.openSync(directory.path, O_RDONLY);
-  try {
-    fs.fsyncSync(descriptor);
-  } finally {
-    fs.closeSync(descriptor);
-  }
 }

@@ -6,3 +6,13 @@ export function syncDescriptor(descriptor: number): Promise<void> {
     fs.fsync(descriptor, (error) => (error === null || error === undefined ? resolve() : reject(error)));
   });
 }
+
+/** Makes the names in a directory durable. @throws a system error */
+export function syncDirectory(path: string): void {
+  const descriptor = fs.openSync(path, fs.constants.O_RDONLY);
+  try {
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}

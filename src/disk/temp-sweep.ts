@@ -12,19 +12,21 @@ const PART_KEPT_MS = 7 * 86_400_000;
  * that they can be gone on with. Goes directory by directory and lets other work run in between.
  * @param except names directly below the root that are left alone
  * @param olderThanMs files that changed later belong to a running process
+ * @param doubtfulSinceMs parts that changed since then may not hold what was written, and are removed
  * @returns how many were removed
  */
 export async function sweepTempFiles(
   rootPath: string,
   except: readonly string[],
   olderThanMs: number,
+  doubtfulSinceMs = Infinity,
 ): Promise<number> {
   const root = new ContainedRoot(rootPath);
   const pending: string[][] = [[]];
   let removed = 0;
   try {
     for (let components = pending.pop(); components !== undefined; components = pending.pop()) {
-      removed += sweepDirectory(root, components, except, olderThanMs, pending);
+      removed += sweepDirectory(root, components, except, { olderThanMs, doubtfulSinceMs }, pending);
       await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
@@ -33,11 +35,17 @@ export async function sweepTempFiles(
   return removed;
 }
 
+/** Milliseconds since 1970, of changes of an inode: no program can set those, unlike the time of its contents. */
+interface SweepTimes {
+  olderThanMs: number;
+  doubtfulSinceMs: number;
+}
+
 function sweepDirectory(
   root: ContainedRoot,
   components: readonly string[],
   except: readonly string[],
-  olderThanMs: number,
+  times: SweepTimes,
   pending: string[][],
 ): number {
   let removed = 0;
@@ -46,7 +54,7 @@ function sweepDirectory(
     for (const entry of fs.readdirSync(directory.path, { withFileTypes: true })) {
       if (components.length === 0 && except.includes(entry.name)) continue;
       if (entry.isDirectory()) pending.push([...components, entry.name]);
-      else if (isTempName(entry.name) && sweepFile(directory, entry.name, olderThanMs)) removed++;
+      else if (isTempName(entry.name) && sweepFile(directory, entry.name, times)) removed++;
     }
   } catch (error) {
     if (!isNotFound(error)) throw error;
@@ -55,12 +63,14 @@ function sweepDirectory(
 }
 
 /** @returns whether the file was removed */
-function sweepFile(directory: ContainedDirectory, name: string, olderThanMs: number): boolean {
+function sweepFile(directory: ContainedDirectory, name: string, times: SweepTimes): boolean {
+  const { olderThanMs, doubtfulSinceMs } = times;
   const facts = factsAt(directory.entry(name));
   if (facts === undefined || facts.ctimeMs >= olderThanMs) return false;
   if (facts.kind !== "file" && facts.kind !== "symlink") return false;
   const parked = parkedName(name);
-  if (parked === undefined || facts.sizeBytes === 0 || facts.ctimeMs < olderThanMs - PART_KEPT_MS) {
+  const isOld = facts.ctimeMs < olderThanMs - PART_KEPT_MS;
+  if (parked === undefined || facts.sizeBytes === 0 || isOld || facts.ctimeMs >= doubtfulSinceMs) {
     fs.unlinkSync(directory.entry(name));
     return true;
   }

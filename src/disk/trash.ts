@@ -18,6 +18,7 @@ const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"];
  */
 export class Trash {
   readonly #path: string;
+  readonly #toldFolders = new Set<string>();
   #root: ContainedRoot | undefined;
 
   /**
@@ -54,9 +55,21 @@ export class Trash {
     }
   }
 
-  /** The folder of the trash in which the entries of a directory end up. */
-  folderOf(components: readonly string[]): string {
-    return path.join(this.#path, ...components);
+  /**
+   * Where names have changed by what went there out of a directory: the folder in which it ended up, and, when
+   * it is the first of that directory, all folders above up to that of our state.
+   */
+  foldersChanged(components: readonly string[]): string[] {
+    let folder = path.join(this.#path, ...components);
+    const folders = [folder];
+    if (this.#toldFolders.has(folder)) return folders;
+    this.#toldFolders.add(folder);
+    const top = path.dirname(path.dirname(this.#path));
+    while (folder !== top) {
+      folder = path.dirname(folder);
+      folders.push(folder);
+    }
+    return folders;
   }
 
   #take(root: ContainedRoot, components: readonly string[], take: (from: string, to: string) => void): void {

@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import type { ContainedDirectory } from "../disk/contained-root.ts";
 import { type FileFacts, factsAt, isSameMtime } from "../disk/file-facts.ts";
+import { syncDirectory } from "../disk/sync.ts";
 import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
 
 /** What a server says of a file that it is about to send. */
@@ -43,10 +44,21 @@ function isSame(facts: FileFacts, remote: RemoteFacts): boolean {
 /**
  * Gives the file that stands under a name a second one, `NAME~1~`-like, as `cp --backup=numbered` does, so
  * that a rename over the first one destroys nothing (DESIGN section 6, promise 3).
+ * @param sync makes the second name durable before the first one is given away
  * @returns the second name; undefined when nothing stands there
  * @throws a system error; then nothing has changed
  */
-export function keepStandingFile(directory: ContainedDirectory, name: string): string | undefined {
+export function keepStandingFile(
+  directory: ContainedDirectory,
+  name: string,
+  sync: boolean,
+): string | undefined {
+  const backup = secondName(directory, name);
+  if (backup !== undefined && sync) syncDirectory(directory.path);
+  return backup;
+}
+
+function secondName(directory: ContainedDirectory, name: string): string | undefined {
   for (let version = 1; version <= MAX_BACKUPS; version++) {
     const backup = `${name}.~${version}~`;
     try {
@@ -55,6 +67,8 @@ export function keepStandingFile(directory: ContainedDirectory, name: string): s
     } catch (error) {
       const code = systemErrorCode(error);
       if (code === "ENOENT") return undefined;
+      // Of a fetch that was killed between the two names: one is enough.
+      if (code === "EEXIST" && isSameFile(directory, name, backup)) return backup;
       if (code === "EEXIST") continue;
       if (code === undefined || !NO_LINKS.has(code)) throw error;
       if (factsAt(directory.entry(backup)) !== undefined) continue;
@@ -64,6 +78,11 @@ export function keepStandingFile(directory: ContainedDirectory, name: string): s
     }
   }
   throw new DrayError("refused", `there are ${MAX_BACKUPS} older versions of it already: remove some`);
+}
+
+function isSameFile(directory: ContainedDirectory, name: string, other: string): boolean {
+  const [one, two] = [name, other].map((each) => factsAt(directory.entry(each)));
+  return one !== undefined && one.inode === two?.inode && one.device === two.device;
 }
 
 const NO_LINKS: ReadonlySet<string> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);

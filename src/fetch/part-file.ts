@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { promisify } from "node:util";
 import type { ContainedDirectory } from "../disk/contained-root.ts";
 import { executableMode } from "../disk/publication.ts";
-import { syncDescriptor } from "../disk/sync.ts";
+import { syncDescriptor, syncDirectory } from "../disk/sync.ts";
 import { DrayError, asDrayError } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import { type Extent, Extents } from "./extents.ts";
@@ -88,6 +88,8 @@ export class PartFile {
       }
       descriptor = fs.openSync(directory.entry(names.part), OPEN_FLAGS, 0o666);
       if (contents.pieces.length === 0) fs.ftruncateSync(descriptor, 0);
+      // A power loss must not take the journal's name and leave the part's.
+      if (found.contents === undefined) syncDirectory(directory.path);
       const trusted = await trustedPieces(descriptor, contents.pieces);
       return new PartFile(directory, names, version, found.startedOver, {
         descriptor,
@@ -115,6 +117,7 @@ export class PartFile {
       fs.ftruncateSync(journal, 0);
       writeFully(journal, bytes, 0);
       const descriptor = fs.openSync(directory.entry(names.part), OPEN_FLAGS, 0o666);
+      syncDirectory(directory.path);
       const contents = { pieces: [], validBytes: bytes.length, records };
       return new PartFile(directory, names, version, undefined, {
         descriptor,
@@ -225,9 +228,9 @@ export class PartFile {
     if (named?.ino !== stats.ino || named.dev !== stats.dev) {
       throw new DrayError("storage", `somebody replaced ${quoteName(this.#names.part)} while it was filled`);
     }
-    const backup = as.overwrite ? undefined : keepStandingFile(this.#directory, as.name);
+    const backup = as.overwrite ? undefined : keepStandingFile(this.#directory, as.name, true);
     fs.renameSync(this.path, this.#directory.entry(as.name));
-    await syncDirectory(this.#directory);
+    await syncDirectoryAside(this.#directory);
     this.#close();
     fs.unlinkSync(this.#directory.entry(this.#names.journal));
     return backup;
@@ -299,7 +302,7 @@ export function readFully(descriptor: number, target: Uint8Array, position: numb
   return true;
 }
 
-async function syncDirectory(directory: ContainedDirectory): Promise<void> {
+async function syncDirectoryAside(directory: ContainedDirectory): Promise<void> {
   const descriptor = fs.openSync(directory.path, "r");
   try {
     await syncDescriptor(descriptor);

@@ -30,7 +30,7 @@ export async function fetchSmall(
     const sha256 = receiver.sha256;
     if (file.expected !== undefined && sha256 !== file.expected)
       throw unexpectedSum(file.expected, sha256, "what came was removed");
-    const backup = setting.overwrite ? undefined : keepStandingFile(directory, name);
+    const backup = setting.overwrite ? undefined : keepStandingFile(directory, name, setting.syncEach);
     receiver.commit();
     return { outcome: "fetched", sizeBytes: receiver.sizeBytes, sha256, backup };
   } catch (error) {

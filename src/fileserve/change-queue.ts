@@ -13,6 +13,10 @@ export class ChangedDirectories {
     if (!this.#descriptors.has(key)) this.#descriptors.set(key, fs.openSync(path, "r"));
   }
 
+  addAll(paths: readonly string[]): void {
+    for (const path of paths) this.add(path, path);
+  }
+
   addHeld(directory: ContainedDirectory): void {
     this.add(directory.shownPath, directory.path);
   }
@@ -35,6 +39,8 @@ export interface Change {
   prepare(): OwnedChange | undefined;
   /** Makes the change, all at once. */
   apply(changed: ChangedDirectories): void;
+  /** What may only follow when the former is durable. */
+  finish?(changed: ChangedDirectories): void;
   /** What the record of owners has to know when it is durable. */
   outcome(): { there?: FileVersion; gone?: string };
 }
@@ -112,8 +118,10 @@ export class ChangeQueue {
     const changed = new ChangedDirectories();
     const applied = prepared.filter((queued) => attempt(queued, () => queued.change.apply(changed)));
     await changed.sync();
-    const outcomes = applied.map(({ change }) => change.outcome());
-    for (const { resolve } of applied) resolve();
+    const finished = applied.filter((queued) => attempt(queued, () => queued.change.finish?.(changed)));
+    await changed.sync();
+    const outcomes = finished.map(({ change }) => change.outcome());
+    for (const { resolve } of finished) resolve();
     try {
       this.#owners.settle(
         outcomes.flatMap(({ there }) => there ?? []),

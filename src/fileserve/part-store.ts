@@ -37,7 +37,8 @@ export class PartStore {
   constructor(directory: string, nowMs: number) {
     this.#path = directory;
     fs.mkdirSync(directory, { recursive: true });
-    const isTrusted = this.#isSameBoot();
+    const bootId = currentBootId();
+    const isTrusted = bootId !== "unknown" && this.#lastBootId() === bootId;
     for (const name of fs.readdirSync(directory)) {
       if (name === BOOT) continue;
       const stats = fs.statSync(this.#at(name));
@@ -46,6 +47,8 @@ export class PartStore {
         fs.rmSync(this.#at(name));
       else this.#parked.set(name, { ownerHash, sizeBytes: stats.size, parkedMs: stats.mtimeMs });
     }
+    // Last: whoever is killed before that has not removed all that is not to be trusted.
+    if (!isTrusted) fs.writeFileSync(this.#at(BOOT), bootId);
   }
 
   /** Bytes of all parked parts. */
@@ -107,17 +110,14 @@ export class PartStore {
     }
   }
 
-  /** Whether what lies here was written in this boot: parts are not synced, and a crash of the machine may leave holes. */
-  #isSameBoot(): boolean {
-    const bootId = currentBootId();
-    let last = "";
+  /** The boot in which the parts were written: they are not synced, and a crash of the machine may leave holes. */
+  #lastBootId(): string | undefined {
     try {
-      last = fs.readFileSync(this.#at(BOOT), "utf8");
+      return fs.readFileSync(this.#at(BOOT), "utf8");
     } catch (error) {
       if (!isNotFound(error)) throw error;
+      return undefined;
     }
-    fs.writeFileSync(this.#at(BOOT), bootId);
-    return last === bootId && bootId !== "unknown";
   }
 
   #at(name: string): string {

@@ -31,16 +31,13 @@ export class TrashBin {
   }
 
   /**
-   * Takes a file that is about to be replaced: its name keeps showing it until then.
-   * @returns the folder that has changed by that
+   * Takes a file that is about to be replaced or removed: its name keeps showing it until then, where there are
+   * hard links.
+   * @returns the folders that have changed by that
+   * @throws a system error; then it is where it was
    */
-  keep(root: ContainedRoot, components: readonly string[], sizeBytes: number, nowMs: number): string {
+  keep(root: ContainedRoot, components: readonly string[], sizeBytes: number, nowMs: number): string[] {
     return this.#take(components, sizeBytes, nowMs, (trash) => trash.keep(root, components));
-  }
-
-  /** Takes a file away. @returns the folder that has changed by that @throws a system error; then it is where it was */
-  move(root: ContainedRoot, components: readonly string[], sizeBytes: number, nowMs: number): string {
-    return this.#take(components, sizeBytes, nowMs, (trash) => trash.move(root, components));
   }
 
   #take(
@@ -48,11 +45,11 @@ export class TrashBin {
     sizeBytes: number,
     nowMs: number,
     take: (trash: Trash) => unknown,
-  ): string {
+  ): string[] {
     const { trash, label } = this.#current(nowMs);
     take(trash);
     this.#sizes.set(label, (this.#sizes.get(label) ?? 0) + sizeBytes);
-    return trash.folderOf(components.slice(0, -1));
+    return trash.foldersChanged(components.slice(0, -1));
   }
 
   /** Removes the oldest folders for good, until so many bytes are gone or nothing is left. */

@@ -25,6 +25,8 @@ export class PutChange implements Change {
   readonly #part: PartFile;
   readonly #version: FileVersion;
   #replaced: FileVersion | undefined;
+  /** What is replaced is in the trash, and still there as well. */
+  #isKept = false;
 
   constructor(
     context: TreeContext,
@@ -46,16 +48,29 @@ export class PutChange implements Change {
   }
 
   apply(changed: ChangedDirectories): void {
-    const { tree, bin, quota, nowMs } = this.#context;
+    const { tree, bin, nowMs } = this.#context;
     using directory = holdMaking(tree, this.#components, changed);
     const name = this.#components.at(-1)!;
     assertStill(this.#replaced, this.#components, directory.entry(name));
     if (this.#replaced !== undefined) {
-      const folder = bin.keep(tree.root, this.#components, this.#replaced.sizeBytes, nowMs());
-      changed.add(folder, folder);
+      changed.addAll(bin.keep(tree.root, this.#components, this.#replaced.sizeBytes, nowMs()));
+      this.#isKept = factsAt(directory.entry(name)) !== undefined;
     }
-    this.#part.moveTo(directory, name);
-    quota.fileBytes += this.#version.sizeBytes - (this.#replaced?.sizeBytes ?? 0);
+    if (!this.#isKept) this.#moveTo(directory);
+  }
+
+  /** Over the old one only when that is durable in the trash: a power loss could take both. */
+  finish(changed: ChangedDirectories): void {
+    if (!this.#isKept) return;
+    using directory = this.#context.tree.root.hold(this.#components.slice(0, -1));
+    assertStill(this.#replaced, this.#components, directory.entry(this.#components.at(-1)!));
+    changed.addHeld(directory);
+    this.#moveTo(directory);
+  }
+
+  #moveTo(directory: ContainedDirectory): void {
+    this.#part.moveTo(directory, this.#components.at(-1)!);
+    this.#context.quota.fileBytes += this.#version.sizeBytes - (this.#replaced?.sizeBytes ?? 0);
   }
 
   outcome(): { there: FileVersion } {
@@ -97,6 +112,8 @@ export class RemoveChange implements Change {
   readonly #components: readonly string[];
   readonly #owner: string;
   #version: FileVersion | undefined;
+  /** It is in the trash, and still there as well. */
+  #isKept = false;
 
   constructor(context: TreeContext, components: readonly string[], owner: string) {
     this.#context = context;
@@ -112,11 +129,22 @@ export class RemoveChange implements Change {
     const { tree, bin, quota, nowMs } = this.#context;
     const { sizeBytes } = this.#version!;
     using directory = tree.root.hold(this.#components.slice(0, -1));
-    assertStill(this.#version, this.#components, directory.entry(this.#components.at(-1)!));
-    changed.addHeld(directory);
-    const folder = bin.move(tree.root, this.#components, sizeBytes, nowMs());
-    changed.add(folder, folder);
+    const at = directory.entry(this.#components.at(-1)!);
+    assertStill(this.#version, this.#components, at);
+    changed.addAll(bin.keep(tree.root, this.#components, sizeBytes, nowMs()));
+    this.#isKept = factsAt(at) !== undefined;
+    if (!this.#isKept) changed.addHeld(directory);
     quota.fileBytes -= sizeBytes;
+  }
+
+  /** It goes only when it is durable in the trash: a power loss could take both. */
+  finish(changed: ChangedDirectories): void {
+    if (!this.#isKept) return;
+    using directory = this.#context.tree.root.hold(this.#components.slice(0, -1));
+    const at = directory.entry(this.#components.at(-1)!);
+    assertStill(this.#version, this.#components, at);
+    changed.addHeld(directory);
+    fs.unlinkSync(at);
   }
 
   outcome(): { gone: string } {
@@ -131,6 +159,8 @@ export class RenameChange implements Change {
   readonly #to: readonly string[];
   readonly #owner: string;
   #version: FileVersion | undefined;
+  /** The file has both names. */
+  #isLinked = false;
 
   constructor(context: TreeContext, from: readonly string[], to: readonly string[], owner: string) {
     this.#context = context;
@@ -152,8 +182,21 @@ export class RenameChange implements Change {
     using toDirectory = holdMaking(tree, this.#to, changed);
     const from = fromDirectory.entry(this.#from.at(-1)!);
     assertStill(this.#version, this.#from, from);
-    changed.addHeld(fromDirectory);
-    renameToFree(from, toDirectory.entry(this.#to.at(-1)!));
+    this.#isLinked = linkToFree(from, toDirectory.entry(this.#to.at(-1)!));
+    if (!this.#isLinked) changed.addHeld(fromDirectory);
+  }
+
+  /** The old name goes when the new one is durable: a power loss could take both. */
+  finish(changed: ChangedDirectories): void {
+    if (!this.#isLinked) return;
+    const { tree } = this.#context;
+    using directory = tree.root.hold(this.#from.slice(0, -1));
+    const from = directory.entry(this.#from.at(-1)!);
+    const facts = factsAt(from);
+    // Somebody at the server's own machine may have put another file there meanwhile: that is theirs.
+    if (facts === undefined || !isSame(versionOf(this.#from, facts), this.#version!)) return;
+    fs.unlinkSync(from);
+    changed.addHeld(directory);
   }
 
   outcome(): { there: FileVersion; gone: string } {
@@ -206,17 +249,21 @@ function holdMaking(
   return directory;
 }
 
-/** A link cannot replace anything, other than a rename. Killed in between, the file has both names. */
-function renameToFree(from: string, to: string): void {
+/**
+ * A link cannot replace anything, other than a rename. Killed before the first name goes, the file has both.
+ * @returns whether it has both names now; otherwise, without hard links, it was renamed
+ */
+function linkToFree(from: string, to: string): boolean {
   try {
     fs.linkSync(from, to);
   } catch (error) {
     if (systemErrorCode(error) === "EEXIST") throw taken();
     if (systemErrorCode(error) === "EXDEV") throw otherFileSystem();
     if (fs.lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw taken();
-    return fs.renameSync(from, to); // no hard links here
+    fs.renameSync(from, to); // no hard links here
+    return false;
   }
-  fs.unlinkSync(from);
+  return true;
 }
 
 function taken(): DrayError {

@@ -105,7 +105,7 @@ const DELETE_ROWS = 20_000;
  * a new daemon reads here what is still to do.
  *
  * The journal never says more than the disk holds, because files are published before their items
- * are settled. It says nothing of what a power loss may take back: that is StateDirectory's part.
+ * are settled. After a power loss it may, since nothing syncs one behind the other: see `lookAgain`.
  *
  * Methods throw DrayError "storage" or "no-space" when the journal cannot be written, and "integrity"
  * when a row is damaged.
@@ -264,6 +264,17 @@ export class Journal {
   /** Lets items that failed for now wait again. @returns how many */
   startPass(orderId: string, position: number): number {
     return this.#changeState(orderId, position, ITEM_STATE.again, ITEM_STATE.waiting);
+  }
+
+  /** Lets all that running orders have achieved wait again: what is there as it should be is not fetched. */
+  lookAgain(): void {
+    guard(() =>
+      this.#database.run(
+        `UPDATE items SET state = ${ITEM_STATE.waiting}, attempts = 0, code = NULL, message = NULL
+         WHERE state IN (${ITEM_STATE.done}, ${ITEM_STATE.unchanged})
+           AND orderId IN (SELECT id FROM orders WHERE state = 'running')`,
+      ),
+    );
   }
 
   /**

@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { ContainedRoot } from "../disk/contained-root.ts";
+import { syncFileSystem } from "../disk/file-system-sync.ts";
 import { hidesState } from "../disk/own-state.ts";
 import { sweepTempFiles } from "../disk/temp-sweep.ts";
 import { STATE_DIRECTORY, sweepTrash } from "../disk/trash.ts";
@@ -84,8 +85,9 @@ export class MirrorDaemon {
       journal = state.openJournal((message) => log.error(message));
       daemon = new MirrorDaemon(settings, log, state, journal, canBatch);
       // What a killed daemon left must be parked before anybody looks for it.
-      const swept = daemon.#sweepTempFiles();
-      if (state.wasKilled) await swept;
+      const isUnchecked = state.uncheckedSinceMs !== undefined;
+      const swept = daemon.#sweepTempFiles(state.uncheckedSinceMs);
+      if ((state.wasKilled || isUnchecked) && (await swept)) state.checked();
       await daemon.#open(broken);
       daemon.#sweepTrashDaily();
     } catch (error) {
@@ -124,7 +126,11 @@ export class MirrorDaemon {
         starting: () => {
           if (!this.#isStrict) state.markUnsynced(Date.now());
         },
-        settle: async () => this.#syncer?.sync(),
+        settle: async () => {
+          if (this.#syncer !== undefined) await this.#syncer.sync();
+          // New directories, links and what went to the trash: no file's own sync covers them.
+          else if (this.#isStrict && canBatch) await syncFileSystem(settings.mirrorDirectory);
+        },
         idle: () => this.#idle?.(),
       },
       log,
@@ -230,12 +236,16 @@ export class MirrorDaemon {
     }
   }
 
-  async #sweepTempFiles(): Promise<void> {
+  /** @returns whether all was gone through */
+  async #sweepTempFiles(doubtfulSinceMs: number | undefined): Promise<boolean> {
+    const { mirrorDirectory } = this.#settings;
     try {
-      const removed = await sweepTempFiles(this.#settings.mirrorDirectory, [STATE_DIRECTORY], Date.now());
+      const removed = await sweepTempFiles(mirrorDirectory, [STATE_DIRECTORY], Date.now(), doubtfulSinceMs);
       if (removed > 0) this.#log.info(`removed ${removed} unfinished file(s) of a run that was killed`);
+      return true;
     } catch (error) {
       this.#log.warn(`unfinished files of a killed run may be left: ${asDrayError(error).message}`);
+      return false;
     }
   }
 }

@@ -154,7 +154,7 @@ export class MirroredFile implements FileReceiver {
     const isWorthIt = version !== undefined && this.#canResume(version.sizeBytes);
     if (this.#publication === undefined || !isWorthIt || this.#publication.writtenBytes === 0)
       return this.abandon();
-    this.#publication.park(this.#partOf(version));
+    this.#publication.park(this.#partOf(version), this.#settings.isStrict);
     this.#publication = undefined;
     this.#release();
   }

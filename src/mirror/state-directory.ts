@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { z } from "zod";
 import { currentBootId } from "../disk/boot-id.ts";
 import { DirectoryLock } from "../disk/directory-lock.ts";
+import { syncDirectory } from "../disk/sync.ts";
 import { STATE_DIRECTORY } from "../disk/trash.ts";
 import { asDrayError, systemErrorCode, withContext } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
@@ -16,6 +17,8 @@ const syncRecordSchema = z.strictObject({
   /** Since when there are writes that no sync covers; absent at a clean point. */
   unsyncedSinceMs: z.number().optional(),
   distrusted: z.strictObject({ fromMs: z.number(), untilMs: z.number() }).optional(),
+  /** There is from another boot until all has been looked at: see `uncheckedSinceMs` below. */
+  uncheckedSinceMs: z.number().optional(),
   /** False while a daemon runs: then its temp files may be left behind. */
   isStopped: z.boolean(),
 });
@@ -55,6 +58,23 @@ export class StateDirectory {
     if (last?.bootId === bootId && last.unsyncedSinceMs !== undefined) {
       this.#record.unsyncedSinceMs = last.unsyncedSinceMs;
     }
+    const uncheckedSinceMs = last === undefined ? undefined : uncheckedAfter(last, bootId, nowMs);
+    if (uncheckedSinceMs !== undefined) this.#record.uncheckedSinceMs = uncheckedSinceMs;
+    this.#write();
+  }
+
+  /**
+   * Defined when the machine has been started since the last daemon: parts of files that changed since this
+   * moment may not hold what was written, and what running orders have achieved may have gone again.
+   */
+  get uncheckedSinceMs(): number | undefined {
+    return this.#record.uncheckedSinceMs;
+  }
+
+  /** The journal has been opened, and the doubtful parts are gone. */
+  checked(): void {
+    if (this.#record.uncheckedSinceMs === undefined) return;
+    delete this.#record.uncheckedSinceMs;
     this.#write();
   }
 
@@ -87,7 +107,8 @@ export class StateDirectory {
 
   /**
    * The journal of orders. One that is damaged is set aside, and a new one begun: the files are not
-   * affected, and the orders can be given again.
+   * affected, and the orders can be given again. After another boot, running orders look again at all that
+   * they have achieved: the journal may have reached the disk before the files did.
    * @param damaged told in a sentence what happened
    */
   openJournal(damaged: (message: string) => void): Journal {
@@ -96,6 +117,7 @@ export class StateDirectory {
     try {
       journal = new Journal(journalPath);
       journal.orders();
+      if (this.#record.uncheckedSinceMs !== undefined) journal.lookAgain();
       return journal;
     } catch (error) {
       journal?.close();
@@ -149,15 +171,6 @@ export class StateDirectory {
   }
 }
 
-function syncDirectory(directory: string): void {
-  const descriptor = fs.openSync(directory, "r");
-  try {
-    fs.fsyncSync(descriptor);
-  } finally {
-    fs.closeSync(descriptor);
-  }
-}
-
 function moveIfThere(from: string, to: string): void {
   if (fs.existsSync(from)) fs.renameSync(from, to);
 }
@@ -166,4 +179,11 @@ function moveIfThere(from: string, to: string): void {
 function spanAfter(last: SyncRecord, bootId: string, nowMs: number): DistrustedSpan | undefined {
   if (last.bootId === bootId || last.unsyncedSinceMs === undefined) return last.distrusted;
   return { fromMs: Math.min(last.unsyncedSinceMs, last.distrusted?.fromMs ?? nowMs), untilMs: nowMs };
+}
+
+/** Without a mark of unsynced writes, parts are durable only when they were parked, which an orderly end does. */
+function uncheckedAfter(last: SyncRecord, bootId: string, nowMs: number): number | undefined {
+  if (last.bootId === bootId) return last.uncheckedSinceMs;
+  const sinceMs = last.unsyncedSinceMs ?? (last.isStopped ? nowMs : 0);
+  return Math.min(sinceMs, last.uncheckedSinceMs ?? nowMs);
 }

@@ -111,11 +111,20 @@ export class SimulatedDisk {
   /** Makes the changes of names in a directory durable that were made up to now. @returns when they are */
   syncNames(directory: Inode): Promise<void> {
     const upTo = this.#changeCount;
-    return this.syncing(() => {
-      this.#harden(
-        (change) => change.number <= upTo && change.parts.some((part) => part.directory === directory),
-      );
-    });
+    return this.syncing(() => this.hardenNames(upTo, directory));
+  }
+
+  /** How many changes of names there were so far. */
+  get nameChanges(): number {
+    return this.#changeCount;
+  }
+
+  /** The first `upTo` changes of names have reached the medium, of one directory or of all. */
+  hardenNames(upTo: number, directory?: Inode): void {
+    this.#harden(
+      ({ number, parts }) =>
+        number <= upTo && (directory === undefined || parts.some((part) => part.directory === directory)),
+    );
   }
 
   /** The power fails. All open trees and files of this disk are dead then. */

@@ -22,6 +22,8 @@ export class Inode {
   #sizeBytes = 0;
   /** Of a file; undefined: it was never synced. */
   #durable: Content | undefined;
+  /** How much of what is durable was never cut off since: there, a write goes over what was, and nothing becomes zeros. */
+  #inPlaceBytes = 0;
   #isDirty = false;
 
   constructor(id: bigint, kind: EntryKind, nowNs: bigint) {
@@ -34,6 +36,11 @@ export class Inode {
 
   get sizeBytes(): number {
     return this.#sizeBytes;
+  }
+
+  /** Whether a power loss can leave something else of the content. */
+  get isUnsynced(): boolean {
+    return this.kind === "file" && (this.#isDirty || this.#durable?.mtimeNs !== this.mtimeNs);
   }
 
   /** The content as the running system sees it, copied. */
@@ -65,11 +72,13 @@ export class Inode {
       return this.write(new Uint8Array(sizeBytes - this.#sizeBytes), this.#sizeBytes);
     this.#buffer.fill(0, sizeBytes, this.#sizeBytes);
     this.#sizeBytes = sizeBytes;
+    this.#inPlaceBytes = Math.min(this.#inPlaceBytes, sizeBytes);
   }
 
   /** This content has reached the medium; later changes have not. */
   harden(content: Content): void {
     this.#durable = content;
+    this.#inPlaceBytes = Math.min(content.bytes.length, this.#sizeBytes);
     this.#isDirty =
       this.#sizeBytes !== content.bytes.length ||
       this.mtimeNs !== content.mtimeNs ||
@@ -83,33 +92,57 @@ export class Inode {
       for (const [name, inode] of this.durableEntries) this.entries.set(name, inode);
       return;
     }
-    if (this.kind !== "file" || (!this.#isDirty && this.#durable?.mtimeNs === this.mtimeNs)) return;
+    if (!this.isUnsynced) return;
     const now = this.content();
-    const survivor = survivorOf(now, this.#durable, random);
+    const survivor = survivorOf(now, this.#durable, this.#inPlaceBytes, random);
     this.#buffer = survivor.bytes.slice();
     this.#sizeBytes = survivor.bytes.length;
     this.mtimeNs = survivor.mtimeNs;
     this.#durable = survivor;
+    this.#inPlaceBytes = survivor.bytes.length;
     this.#isDirty = false;
   }
 }
 
 /** What file systems were seen to leave of a content that was not synced. */
-function survivorOf(now: Content, durable: Content | undefined, random: Random): Content {
+function survivorOf(
+  now: Content,
+  durable: Content | undefined,
+  inPlaceBytes: number,
+  random: Random,
+): Content {
+  const before = now.bytes.slice().fill(0);
+  if (durable !== undefined) before.set(durable.bytes.subarray(0, Math.min(inPlaceBytes, before.length)));
   const cut = random.integer(0, now.bytes.length);
-  switch (random.integer(0, 4)) {
+  switch (random.integer(0, 5)) {
     case 0:
       return now;
     case 1: // Written blocks without their data.
-      return { bytes: now.bytes.slice().fill(0, cut), mtimeNs: now.mtimeNs };
+      return {
+        bytes: Buffer.concat([now.bytes.subarray(0, cut), before.subarray(cut)]),
+        mtimeNs: now.mtimeNs,
+      };
     case 2: // Some new blocks in front of old ones.
       return {
         bytes: Buffer.concat([now.bytes.subarray(0, cut), durable?.bytes.subarray(cut) ?? new Uint8Array(0)]),
         mtimeNs: now.mtimeNs,
       };
-    case 3: // The length before the data.
+    case 3: // Sectors in any order.
+      return { bytes: mixtureOf(now.bytes, before, random), mtimeNs: now.mtimeNs };
+    case 4:
       return durable ?? { bytes: new Uint8Array(0), mtimeNs: now.mtimeNs };
     default:
       return durable ?? { bytes: now.bytes.slice(0, cut), mtimeNs: now.mtimeNs };
   }
+}
+
+const SECTOR_BYTES = 512;
+
+/** Each sector is as it is now, or as it was before. */
+function mixtureOf(now: Uint8Array, before: Uint8Array, random: Random): Uint8Array {
+  const bytes = now.slice();
+  for (let at = 0; at < bytes.length; at += SECTOR_BYTES) {
+    if (random.next() < 0.5) bytes.set(before.subarray(at, at + SECTOR_BYTES), at);
+  }
+  return bytes;
 }

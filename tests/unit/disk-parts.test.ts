@@ -199,6 +199,17 @@ describe("after a kill", () => {
     expect(names()).toEqual([]);
   });
 
+  test("and a power loss, a part goes that changed since nothing is certain, whatever time it was given", async () => {
+    leave("half");
+    const name = names()[0]!;
+    // What a commit does before the rename: then the file's own time says nothing of when it was written.
+    fs.utimesSync(folder.join(name), 1_000_000_000, 1_000_000_000);
+    expect(await sweepTempFiles(folder.path, [], soonMs(), Date.now() + 30_000)).toBe(0);
+    expect(names()).toHaveLength(1);
+    expect(await sweepTempFiles(folder.path, [], soonMs(), Date.now() - 30_000)).toBe(1);
+    expect(names()).toEqual([]);
+  });
+
   test("links that were being made go, whatever they lead to; those with other names stay", async () => {
     fs.writeFileSync(folder.join("target"), "untouched");
     const temps = [linkTempName(), linkTempName()];

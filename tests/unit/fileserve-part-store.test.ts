@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { PartStore } from "../../src/fileserve/part-store.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -70,4 +70,16 @@ test("what a killed server left of small files is removed at the start", () => {
   writeFileSync(folder.join("uploads/123-4.tmp"), "x");
   expect(new PartStore(folder.join("uploads"), 0).parkedBytes).toBe(0);
   expect(readdirSync(folder.join("uploads"))).toEqual(["boot"]);
+});
+
+test("of another boot no part is trusted, also when the first start in this one did not come to its end", () => {
+  using folder = tempFolder();
+  const uploads = folder.join("uploads");
+  park(new PartStore(uploads, 0), "alice", "a", 1);
+  writeFileSync(`${uploads}/boot`, "another boot of this machine");
+  mkdirSync(`${uploads}/000`); // what no start can remove ends this one before it gets to the part
+  expect(() => new PartStore(uploads, 0)).toThrow();
+  rmdirSync(`${uploads}/000`);
+  if (!readdirSync(uploads).some((name) => name.endsWith(".part"))) return; // listed in another order here
+  expect(new PartStore(uploads, 0).parkedBytes).toBe(0);
 });

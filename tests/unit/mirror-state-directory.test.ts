@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { STATE_DIRECTORY } from "../../src/disk/trash.ts";
+import { ITEM_STATE } from "../../src/mirror/journal-schema.ts";
+import type { ListedItem } from "../../src/mirror/journal.ts";
 import { StateDirectory } from "../../src/mirror/state-directory.ts";
 import { codeOf } from "../property/error-code.ts";
 import { startProgram } from "../support/process.ts";
@@ -32,7 +34,24 @@ function close(state: StateDirectory, isTidy = true): void {
   state.close(isTidy);
 }
 
+const ORDER = {
+  request: {
+    sources: [{ host: "a.example", port: 9000, path: ".", delayMs: 0 }],
+    ...{ attempts: 5, patienceMs: 60_000, include: [], exclude: [] },
+  },
+  ...{ createdMs: NOW_MS, startedMs: NOW_MS, dueMs: undefined, bytesTransferred: 0, result: undefined },
+};
+
+function file(path: string, state: keyof typeof ITEM_STATE): ListedItem {
+  const facts = { sizeBytes: 10, mtimeUs: 1, mode: 0o644, target: "" };
+  return { kind: "file", path, ...facts, state: ITEM_STATE[state], failure: undefined };
+}
+
 const recordPath = (): string => folder.join(STATE_DIRECTORY, "sync-state.json");
+
+function fail(message: string): never {
+  throw new Error(message);
+}
 
 /** As if the machine had been started anew since. */
 function reboot(): void {
@@ -177,6 +196,74 @@ describe("after the machine was started anew", () => {
     const state = open();
     state.markUnsynced(NOW_MS);
     expect(JSON.parse(fs.readFileSync(recordPath(), "utf8"))).toHaveProperty("unsyncedSinceMs");
+  });
+});
+
+describe("what another boot leaves to be looked at", () => {
+  test("is nothing after a first start, or a restart of the daemon alone", () => {
+    const state = open();
+    expect(state.uncheckedSinceMs).toBeUndefined();
+    state.markUnsynced(NOW_MS);
+    close(state, false);
+    expect(open().uncheckedSinceMs).toBeUndefined();
+  });
+
+  test("begins where unsynced writes began; at the start after an orderly end; with everything after a kill", () => {
+    const marked = open();
+    marked.markUnsynced(NOW_MS + 50_000);
+    close(marked, false);
+    reboot();
+    const second = open(NOW_MS + 100_000);
+    expect(second.uncheckedSinceMs).toBeLessThanOrEqual(NOW_MS + 50_000);
+    expect(second.uncheckedSinceMs).toBeGreaterThan(NOW_MS + 50_000 - SLACK_MS);
+    second.checked();
+    second.markUnsynced(NOW_MS + 110_000);
+    second.synced(NOW_MS + 120_000, true);
+    close(second);
+    reboot();
+    const third = open(NOW_MS + 200_000);
+    expect(third.uncheckedSinceMs).toBe(NOW_MS + 200_000);
+    third.checked();
+    close(third, false);
+    reboot();
+    expect(open(NOW_MS + 300_000).uncheckedSinceMs).toBe(0);
+  });
+
+  test("stays until all has been looked at, whoever is killed on the way", () => {
+    close(open(), false);
+    reboot();
+    close(open(), false);
+    const next = open(NOW_MS + 5_000);
+    expect(next.uncheckedSinceMs).toBe(0);
+    next.checked();
+    close(next, false);
+    expect(open(NOW_MS + 6_000).uncheckedSinceMs).toBeUndefined();
+  });
+
+  test("is all that running orders have achieved: the journal may have reached the disk before the files", () => {
+    const ids = (): Record<string, number[]> => {
+      const state = open(NOW_MS + 1_000);
+      const journal = state.openJournal(fail);
+      const waiting = (id: string): number[] => journal.toDo(id, 0, 0, 10).map((item) => item.id);
+      const found = { running: waiting("a"), ended: waiting("b") };
+      journal.close();
+      close(state, false);
+      return found;
+    };
+    const state = open();
+    const journal = state.openJournal(fail);
+    for (const [id, orderState] of [
+      ["a", "running"],
+      ["b", "done"],
+    ] as const) {
+      journal.saveOrder({ ...ORDER, id, state: orderState });
+      journal.addItems(id, 0, [file("one", "done"), file("two", "unchanged"), file("three", "failed")]);
+    }
+    journal.close();
+    close(state, false);
+    expect(ids()).toEqual({ running: [], ended: [] });
+    reboot();
+    expect(ids()).toEqual({ running: [1, 2], ended: [] });
   });
 });
 
