@@ -17,7 +17,7 @@ local sync = Proto("dray_sync", "dray sync protocol")
 local MESSAGES = {
   [1] = "HELLO", [2] = "WELCOME", [3] = "ERROR", [4] = "PING", [5] = "PONG",
   [16] = "LIST", [17] = "MORE", [18] = "ENTRIES", [19] = "LISTED", [20] = "FETCH", [21] = "FILE",
-  [22] = "DATA", [23] = "END", [24] = "SUMS", [25] = "DIGESTS", [32] = "ORDER", [33] = "EVENT",
+  [22] = "DATA", [23] = "END", [24] = "SUMS", [25] = "DIGESTS", [26] = "RECALL", [32] = "ORDER", [33] = "EVENT",
   [40] = "PUT", [41] = "READY", [42] = "DONE", [43] = "REMOVE", [44] = "RENAME", [45] = "CACHE",
   [46] = "CACHED",
 }
@@ -51,6 +51,7 @@ local f = {
   orders = ProtoField.bool("dray.capabilities.orders", "orders", 32, nil, 0x2),
   cache = ProtoField.bool("dray.capabilities.cache", "cache", 32, nil, 0x4),
   writes = ProtoField.bool("dray.capabilities.writes", "writes", 32, nil, 0x8),
+  recall = ProtoField.bool("dray.capabilities.recall", "recall", 32, nil, 0x10),
   token = ProtoField.bytes("dray.token", "Token"),
   agent = ProtoField.string("dray.agent", "Agent"),
   max_requests = ProtoField.uint32("dray.max_requests", "Most requests under way"),
@@ -164,7 +165,7 @@ end
 
 -- The dray protocol ----------------------------------------------------------------------------------
 
--- With which digest a request's pieces come: its FETCH, SUMS or PUT said so.
+-- With which digest a request's pieces come: its FETCH, SUMS, RECALL or PUT said so.
 local digest_kinds = {}
 local dray_fence = {}
 
@@ -223,7 +224,7 @@ end
 function Reader:capabilities()
   local part = self:take(4)
   local tree = self.tree:add_le(f.capabilities, part)
-  for _, bit in ipairs({ f.content, f.orders, f.cache, f.writes }) do tree:add_le(bit, part) end
+  for _, bit in ipairs({ f.content, f.orders, f.cache, f.writes, f.recall }) do tree:add_le(bit, part) end
 end
 
 -- Each takes the payload's reader, and gives what the packet list says besides the message's name.
@@ -306,6 +307,11 @@ local PAYLOADS = {
     r:bytes(f.chain, r:left())
   end,
   SUMS = function(r, request)
+    r:number(f.piece_bytes, 4)
+    digest_kinds[request] = r:number(f.digest_kind, 1)
+    return r:text(f.path)
+  end,
+  RECALL = function(r, request)
     r:number(f.piece_bytes, 4)
     digest_kinds[request] = r:number(f.digest_kind, 1)
     return r:text(f.path)

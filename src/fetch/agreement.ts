@@ -114,7 +114,7 @@ export class Agreement {
       const hasher = new Bun.CryptoHasher("sha256");
       try {
         await client.sums(
-          { path, pieceBytes: TIE_PIECE_BYTES, digest: "xxh3" },
+          { path, pieceBytes: TIE_PIECE_BYTES, digest: "xxh3", mayRecall: true },
           { head: () => {}, digest: (digest) => void hasher.update(digest) },
         );
         return hasher.digest("hex");

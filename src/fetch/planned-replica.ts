@@ -7,6 +7,11 @@ const BACKOFF: Backoff = { attempts: Number.POSITIVE_INFINITY, firstDelayMs: 250
 /** Silent for longer than this, and than so many times what is usual for it, others do its work as well. */
 const QUIET_MS = 2_000;
 const QUIET_GAPS = 8;
+/** After so long, and so many times what is usual, it is out of step with the others, if they go on. */
+const OVERDUE_MS = 200;
+const OVERDUE_GAPS = 8;
+/** The same as long as it has not sent anything. */
+const FIRST_WORD_MS = 1_000;
 
 /** A run of pieces that a replica was asked for. */
 export interface PlannedRequest {
@@ -39,6 +44,8 @@ export class PlannedReplica {
   restsUntilMs = 0;
   /** It is silent for longer than usual. */
   isQuiet = false;
+  /** Others had to do its work because it was silent, and it has not spoken since. */
+  isDoubtful = false;
   strikes = 0;
   /** Wrong pieces since the last good one. */
   wrongInARow = 0;
@@ -117,6 +124,13 @@ export class PlannedReplica {
   /** How long a silence makes it quiet. */
   get quietAfterMs(): number {
     return Math.max(QUIET_MS, QUIET_GAPS * this.pace.usualGapMs);
+  }
+
+  /** How long a silence makes it overdue, while others send. */
+  get overdueAfterMs(): number {
+    const { bytesPerMs, usualGapMs } = this.pace;
+    if (this.isDoubtful) return OVERDUE_MS;
+    return bytesPerMs === 0 ? FIRST_WORD_MS : Math.max(OVERDUE_MS, OVERDUE_GAPS * usualGapMs);
   }
 
   /** It failed: it rests, longer each time. @param random from 0 up to 1 */

@@ -13,7 +13,7 @@ import {
 import { failureOf } from "./planner-failure.ts";
 import { ReplicaRoster } from "./replica-roster.ts";
 import { RequestBook } from "./request-book.ts";
-import { freeRun, hedgeRun, wantsMore } from "./run-choice.ts";
+import { freeRun, hedgeRun, overdue, rescueRun, wantsMore } from "./run-choice.ts";
 
 /** Requests that a connection may have: the second one hides the round trip of the first. */
 const MAX_REQUESTS = 2;
@@ -162,7 +162,7 @@ export class Planner {
       const run = { first: event.piece, count: 1 };
       if (this.#board.verify(run)) replica.verified();
       if (this.#board.missing === 0) return true;
-      if (this.#board.underWay(event.piece) > 0) this.#cancelNeedless();
+      if (this.#board.underWay(event.piece) > 0) this.#cancelNeedless(nowMs);
       return false;
     }
     if (event.type === "wrong") {
@@ -181,7 +181,7 @@ export class Planner {
     } else if (event.fault.kind === "fault") {
       replica.rest(nowMs, event.fault.retryAfterMs, this.#random());
     } else this.#damaged(replica, nowMs);
-    this.#cancelNeedless();
+    this.#cancelNeedless(nowMs);
     return true;
   }
 
@@ -221,10 +221,16 @@ export class Planner {
     this.#actions.push({ type: "quarantine", replica: replica.id, reason });
   }
 
-  #cancelNeedless(): void {
+  #cancelNeedless(nowMs: number): void {
     for (const replica of this.#roster.connected()) {
       const request = this.#requests.cancelNeedless(replica);
-      if (request !== undefined) this.#actions.push({ type: "cancel", request: request.id });
+      if (request === undefined) continue;
+      // Overtaken in silence: it is not asked again at once.
+      if (replica.pace.silentMs(nowMs) >= replica.overdueAfterMs) {
+        replica.isDoubtful = true;
+        replica.rest(nowMs, 0, this.#random());
+      }
+      this.#actions.push({ type: "cancel", request: request.id });
     }
   }
 
@@ -263,9 +269,18 @@ export class Planner {
 
   /** Those with the fewest requests first, so that everybody has one before somebody has two. */
   #assign(nowMs: number): void {
+    const connected = this.#roster.connected();
+    const silent = overdue(connected, nowMs);
     for (let depth = 0; depth < MAX_REQUESTS; depth++) {
-      for (const replica of this.#roster.connected()) {
+      for (const replica of connected) {
         if (replica.requests.length !== depth || !replica.isReady(nowMs) || !wantsMore(replica)) continue;
+        if (silent.includes(replica)) continue;
+        const rescued = replica.isRecalled ? undefined : rescueRun(replica, silent, this.#board);
+        if (rescued !== undefined) {
+          this.#board.add(rescued);
+          this.#request(replica, rescued, true, nowMs);
+          continue;
+        }
         const pieces = freeRun(replica, this.#board, this.#roster.holders, nowMs);
         if (pieces !== undefined) this.#request(replica, pieces, false, nowMs);
       }
@@ -291,6 +306,7 @@ export class Planner {
   #nextWake(nowMs: number): number {
     let wakeAtMs = this.#progressMs + this.#settings.patienceMs;
     let isAnyIdle = false;
+    const hasOthers = this.#roster.connected().length > 1;
     for (const replica of this.#roster.all()) {
       const { state, requests, restsUntilMs, pace } = replica;
       if (restsUntilMs > nowMs && !replica.isOut) wakeAtMs = Math.min(wakeAtMs, restsUntilMs);
@@ -300,6 +316,8 @@ export class Planner {
         const spokeMs = nowMs - pace.silentMs(nowMs);
         const silenceMs = replica.isQuiet ? this.#settings.stallMs : replica.quietAfterMs;
         wakeAtMs = Math.min(wakeAtMs, spokeMs + Math.min(silenceMs, this.#settings.stallMs));
+        const overdueMs = spokeMs + replica.overdueAfterMs;
+        if (hasOthers && overdueMs > nowMs) wakeAtMs = Math.min(wakeAtMs, overdueMs);
       }
     }
     if (isAnyIdle && this.#requests.size > 0) wakeAtMs = Math.min(wakeAtMs, nowMs + HEDGE_INTERVAL_MS);

@@ -111,7 +111,7 @@ export class RefereeDesk {
       asked.client = client;
       client.require(CAPABILITY.content, "files");
       await client.sums(
-        { path, pieceBytes, digest: "xxh3" },
+        { path, pieceBytes, digest: "xxh3", mayRecall: true },
         {
           head: (head: FileHead) => {
             const mtimeUs = replica.whole?.mtimeUs;

@@ -44,7 +44,7 @@ export class RequestBook {
 
   received(request: PlannedRequest, bytes: number, nowMs: number): void {
     request.receivedBytes = Math.min(request.receivedBytes + bytes, request.sizeBytes);
-    request.replica.isQuiet = false;
+    request.replica.isQuiet = request.replica.isDoubtful = false;
     request.replica.pace.received(bytes, nowMs);
   }
 

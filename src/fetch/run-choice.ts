@@ -22,9 +22,15 @@ const FIRST_WORD_MS = 500;
 /** A silence beyond this, and beyond what is usual, is expected to go on for as long again. */
 const SILENCE_MS = 100;
 
+/** A silence counts only beside others who have spoken in this last part of it: else it may be ours. */
+const OTHERS_SPOKE = 0.25;
+/** What is taken over of an overdue replica, at once: then all share in it, and none takes long. */
+const RESCUE_BYTES = 4 * 1024 * 1024;
+
 /** Whether a replica can do with another request. Pure, as all of this file. */
 export function wantsMore(replica: PlannedReplica): boolean {
   const { bytesPerMs } = replica.pace;
+  if (replica.isDoubtful && replica.requests.length > 0) return false;
   return bytesPerMs === 0 || replica.owedBytes / bytesPerMs < MAX_OWED_MS;
 }
 
@@ -77,14 +83,59 @@ export function hedgeRun(
   return last(tail, count);
 }
 
-function runBytes({ pace }: PlannedReplica): number {
-  return pace.bytesPerMs === 0 ? MIN_RUN_BYTES : Math.min(pace.bytesPerMs * RUN_MS, MAX_RUN_BYTES);
+/** Of replicas that are connected, those that owe something and keep silent while others go on. */
+export function overdue(connected: readonly PlannedReplica[], nowMs: number): PlannedReplica[] {
+  const busy = connected.filter(({ requests }) => requests.length > 0);
+  const leastSilentMs = Math.min(...busy.map(({ pace }) => pace.silentMs(nowMs)));
+  return busy.filter((replica) => {
+    const silentMs = replica.pace.silentMs(nowMs);
+    return silentMs >= replica.overdueAfterMs && leastSilentMs <= silentMs * OTHERS_SPOKE;
+  });
+}
+
+/**
+ * What a replica takes over of those that are overdue, before it is asked for anything new: the first pieces that
+ * only they were asked for. The longer those are missing, the more of the file has to be read again for its sum.
+ */
+export function rescueRun(
+  helper: PlannedReplica,
+  silent: readonly PlannedReplica[],
+  board: PieceBoard,
+): PieceRun | undefined {
+  const mostPieces = Math.max(
+    1,
+    Math.floor(Math.min(runBytes(helper), RESCUE_BYTES) / board.layout.pieceBytes),
+  );
+  let first: { piece: number; end: number } | undefined;
+  for (const { requests } of silent) {
+    for (const { part, pieces, released } of requests) {
+      if (!helper.holds(part)) continue;
+      const end = pieces.first + pieces.count;
+      let piece = released;
+      while (piece < end && !(board.isHedgeable(piece) && !helper.wasCaughtAt(piece))) piece++;
+      if (piece < end && (first === undefined || piece < first.piece)) first = { piece, end };
+    }
+  }
+  if (first === undefined) return undefined;
+  const { piece, end } = first;
+  let count = 1;
+  const isMore = (next: number): boolean =>
+    next < end && board.isHedgeable(next) && !helper.wasCaughtAt(next);
+  while (count < mostPieces && isMore(piece + count)) count++;
+  return { first: piece, count };
+}
+
+function runBytes({ pace, isDoubtful }: PlannedReplica): number {
+  return isDoubtful || pace.bytesPerMs === 0
+    ? MIN_RUN_BYTES
+    : Math.min(pace.bytesPerMs * RUN_MS, MAX_RUN_BYTES);
 }
 
 /** When a request's answer is expected to be complete, from now on. */
 function expectedMsOf(request: PlannedRequest, nowMs: number): number {
-  const { pace, requests } = request.replica;
+  const { pace, requests, isDoubtful } = request.replica;
   const silentMs = pace.silentMs(nowMs);
+  if (isDoubtful) return silentMs + FIRST_WORD_MS;
   if (pace.bytesPerMs === 0) return silentMs < FIRST_WORD_MS ? 0 : silentMs;
   let owedBytes = 0;
   for (const owed of requests) {

@@ -30,7 +30,7 @@ export async function findSeeds(
   let offset = 0;
   let gap = 0;
   await client.sums(
-    { path, pieceBytes: PIECE_BYTES, digest: "xxh3" },
+    { path, pieceBytes: PIECE_BYTES, digest: "xxh3", mayRecall: true },
     {
       head: ({ sizeBytes, mtimeUs }) => {
         if (sizeBytes !== remote.sizeBytes || mtimeUs !== remote.mtimeUs)

@@ -25,8 +25,10 @@ import {
 
 /** Below this, what is not needed any more is cheaper to drain than a new connection. */
 const DRAIN_LIMIT_BYTES = 1024 * 1024;
-/** Longer silence of one that was asked for something is worth a word in the end. */
+/** Longer silence of one that was asked for something is worth a word in the end… */
 const NOTABLE_SILENCE_MS = 1_000;
+/** …and also this one, if others have done its work meanwhile. */
+const OVERTAKEN_SILENCE_MS = 200;
 
 export interface SwarmSettings {
   client: ClientSettings;
@@ -277,9 +279,12 @@ export class Swarm implements RunTaker {
     const run = this.#runs.get(request);
     if (run === undefined) return;
     const { receiver } = run;
+    const { replica } = run.request;
     receiver.isCancelled = true;
+    const silentMs = this.#runs.silentMs(replica, performance.now());
+    if (silentMs >= OVERTAKEN_SILENCE_MS) replica.culprit ??= silenceText(silentMs);
     if (receiver.outstandingBytes <= DRAIN_LIMIT_BYTES) return;
-    this.#disconnectQuietly(run.request.replica);
+    this.#disconnectQuietly(replica);
   }
 
   #disconnect(replica: Replica, why: "stalled" | "idle"): void {

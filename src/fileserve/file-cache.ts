@@ -6,7 +6,7 @@ import { CacheEntry } from "./cache-entry.ts";
 import { CachePolicy, type EvictionQueue } from "./cache-policy.ts";
 import { EntryMemory } from "./entry-memory.ts";
 import { EntryReader } from "./entry-reader.ts";
-import { restNeededMs } from "./file-rest.ts";
+import { restNeededMs } from "../disk/file-rest.ts";
 
 /** What happened since the start, and what is in the cache now. */
 export interface CacheStatistics {

@@ -13,7 +13,7 @@ import type { Writes } from "./writes.ts";
 export function fileService(tree: ServedTree, agent: string, writes?: Writes): Services {
   const content = contentService(tree.root, agent, tree.hides);
   return {
-    capabilities: CAPABILITY.content | CAPABILITY.cache | (writes === undefined ? 0 : CAPABILITY.writes),
+    capabilities: content.capabilities | CAPABILITY.cache | (writes === undefined ? 0 : CAPABILITY.writes),
     agent,
     respond: (request: Message, requestId, wake, client): Responder | undefined => {
       if (request.type === "fetch") return new CachedFetch(tree, request, requestId, wake);

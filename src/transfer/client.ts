@@ -5,7 +5,7 @@ import { type DialTarget, dial, withRetry } from "../net/dial.ts";
 import type { DigestKind } from "../wire/digest.ts";
 import type { CachedEntry } from "../wire/cached-entries.ts";
 import type { EntryKind, ListEntry } from "../wire/entries.ts";
-import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, type CAPABILITY } from "../wire/messages.ts";
+import { CLIENT_TAKES, type Message, PROTOCOL_VERSION, CAPABILITY } from "../wire/messages.ts";
 import { Channel } from "./channel.ts";
 import { FetchReply, type FileReceiver } from "./fetch-reply.ts";
 import type { ClientSecurity } from "./security.ts";
@@ -46,6 +46,8 @@ export interface SumsRequest {
   /** A power of two from 4 KiB to 1 MiB. */
   pieceBytes: number;
   digest: DigestKind;
+  /** What the server knows from an earlier time will do: it need not read the file. Not for finding out what is rotten. */
+  mayRecall?: boolean;
 }
 
 interface PendingRequest {
@@ -169,7 +171,9 @@ export class Client {
   sums(request: SumsRequest, receiver: SumsReceiver): Promise<void> {
     const reply = new SumsReply(request.digest, request.pieceBytes, receiver);
     const patienceMs = (): number => SILENCE_LIMIT_MS;
-    return this.#request({ type: "sums", ...request }, patienceMs, (message) => reply.take(message));
+    const { mayRecall = false, ...asked } = request;
+    const type = mayRecall && (this.#capabilities & CAPABILITY.recall) !== 0 ? "recall" : "sums";
+    return this.#request({ type, ...asked }, patienceMs, (message) => reply.take(message));
   }
 
   /**

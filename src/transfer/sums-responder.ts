@@ -2,17 +2,18 @@ import type { ContainedRoot } from "../disk/contained-root.ts";
 import type { FileRead } from "../disk/file-read.ts";
 import type { Hides } from "../disk/walk.ts";
 import { DrayError } from "../errors/dray-error.ts";
-import { type DigestKind, DigestChain, digestBytes, writeDigest } from "../wire/digest.ts";
+import { DigestChain, digestBytes, writeDigest } from "../wire/digest.ts";
 import { FRAME_HEADER_BYTES } from "../wire/frame.ts";
 import { MAX_PIECE_BYTES } from "../wire/messages.ts";
 import { openForSending } from "./open-for-sending.ts";
 import type { FillResult, OutBuffer, Responder } from "./responder.ts";
+import type { SumsMemory, SumsOf } from "./sums-memory.ts";
 
-export interface SumsOrder {
-  path: string;
+export interface SumsOrder extends SumsOf {
   /** A power of two from MIN_SUMMED_BYTES to MAX_PIECE_BYTES. */
   pieceBytes: number;
-  digest: DigestKind;
+  /** Whether what is known of this version of the file will do; if not, it is read in any case. */
+  mayRecall: boolean;
 }
 
 /** Smaller pieces would make digests a burden of their own. */
@@ -29,12 +30,18 @@ export class SumsResponder implements Responder {
   readonly #hides: Hides;
   readonly #order: SumsOrder;
   readonly #requestId: number;
+  readonly #memory: SumsMemory;
   readonly #chain: DigestChain;
   #file: FileRead | undefined;
+  #startedMs = 0;
   #position = 0;
+  /** What is known from an earlier time… */
+  #known: Uint8Array | undefined;
+  /** …or else what is to be known from now on, if there is room for it. */
+  #computed: Uint8Array | undefined;
 
   /** @throws DrayError "usage" for pieces that are no power of two, or too small or large */
-  constructor(root: ContainedRoot, hides: Hides, order: SumsOrder, requestId: number) {
+  constructor(root: ContainedRoot, hides: Hides, order: SumsOrder, requestId: number, memory: SumsMemory) {
     const { pieceBytes } = order;
     const isPowerOfTwo = (pieceBytes & (pieceBytes - 1)) === 0;
     if (!isPowerOfTwo || pieceBytes < MIN_SUMMED_BYTES || pieceBytes > MAX_PIECE_BYTES) {
@@ -47,6 +54,7 @@ export class SumsResponder implements Responder {
     this.#hides = hides;
     this.#order = order;
     this.#requestId = requestId;
+    this.#memory = memory;
     this.#chain = new DigestChain(order.digest);
   }
 
@@ -64,21 +72,39 @@ export class SumsResponder implements Responder {
       return "more";
     }
     this.#file.assertUnchanged();
+    if (this.#computed !== undefined)
+      this.#memory.remember(this.#order, this.#file.facts, this.#computed, this.#startedMs);
     out.put({ type: "end", length: sizeBytes, chain: this.#chain.value }, this.#requestId);
     return "done";
   }
 
   #open(out: OutBuffer): FileRead {
+    this.#startedMs = Date.now();
     const file = openForSending(this.#root, this.#hides, this.#order.path);
     const { sizeBytes: size, mtimeUs, mode } = file.facts;
     this.#file = file;
+    this.#recall(file);
     out.put({ type: "file", size, mtimeUs, mode, offset: 0, length: size }, this.#requestId);
     return file;
+  }
+
+  #recall({ facts }: FileRead): void {
+    const { pieceBytes, digest, mayRecall } = this.#order;
+    if (mayRecall) this.#known = this.#memory.recall(this.#order, facts);
+    const bytes = Math.ceil(facts.sizeBytes / pieceBytes) * digestBytes(digest);
+    if (this.#known === undefined && this.#memory.hasRoomFor(bytes)) this.#computed = new Uint8Array(bytes);
   }
 
   #nextDigests(file: FileRead): Uint8Array {
     const { pieceBytes, digest } = this.#order;
     const width = digestBytes(digest);
+    const done = Math.ceil(this.#position / pieceBytes) * width;
+    if (this.#known !== undefined) {
+      const digests = this.#known.subarray(done, done + MAX_DIGESTS * width);
+      for (let at = 0; at < digests.length; at += width) this.#chain.add(digests.subarray(at, at + width));
+      this.#position = Math.min(this.#position + MAX_DIGESTS * pieceBytes, file.facts.sizeBytes);
+      return digests;
+    }
     const count = Math.min(
       MAX_DIGESTS,
       READ_BYTES / pieceBytes,
@@ -92,6 +118,7 @@ export class SumsResponder implements Responder {
       this.#chain.add(digests.subarray(index * width, (index + 1) * width));
       this.#position += bytes.length;
     }
+    this.#computed?.set(digests, done);
     return digests;
   }
 }

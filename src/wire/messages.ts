@@ -28,7 +28,7 @@ export const MAX_EAGER_BYTES = 256 * 1024;
 export const TO_END = Number.MAX_SAFE_INTEGER;
 
 /** What a server offers, as bits of WELCOME. */
-export const CAPABILITY = { content: 1, orders: 2, cache: 4, writes: 8 } as const;
+export const CAPABILITY = { content: 1, orders: 2, cache: 4, writes: 8, recall: 16 } as const;
 
 export type Message =
   | {
@@ -55,6 +55,8 @@ export type Message =
   | { type: "end"; length: number; chain: Uint8Array }
   /** Asks for the digests of a file's pieces instead of the file. */
   | { type: "sums"; path: string; pieceBytes: number; digest: DigestKind }
+  /** The same; digests that the server knows from an earlier time will do. */
+  | { type: "recall"; path: string; pieceBytes: number; digest: DigestKind }
   /** Digests of the next pieces, one behind the other. */
   | { type: "digests"; payload: Uint8Array }
   | { type: "order"; json: string }
@@ -100,6 +102,7 @@ const FRAMES: Record<MessageType, { number: number; maxBytes: number }> = {
   end: { number: 23, maxBytes: 40 },
   sums: { number: 24, maxBytes: 8 * 1024 },
   digests: { number: 25, maxBytes: MAX_DIGESTS_BYTES },
+  recall: { number: 26, maxBytes: 8 * 1024 },
   order: { number: 32, maxBytes: MAX_ORDER_BYTES },
   event: { number: 33, maxBytes: MAX_EVENT_BYTES },
   put: { number: 40, maxBytes: 8 * 1024 },
@@ -124,6 +127,7 @@ export const SERVER_TAKES: readonly MessageType[] = [
   "more",
   "fetch",
   "sums",
+  "recall",
   "data",
   "end",
   "order",
@@ -268,6 +272,7 @@ function payloadSize(message: Message): number {
     case "end":
       return 8 + message.chain.length;
     case "sums":
+    case "recall":
       return 5 + textFieldBytes(message.path);
     case "digests":
       return message.payload.length;
@@ -342,6 +347,7 @@ function writePayload(message: Message, to: ByteWriter): void {
       to.i64(message.length);
       return to.bytes(message.chain);
     case "sums":
+    case "recall":
       to.u32(message.pieceBytes);
       to.u8(DIGEST_NUMBERS[message.digest]);
       return to.text(message.path);
@@ -443,7 +449,8 @@ function readPayload(type: MessageType, from: ByteReader): Message {
       const length = from.size();
       return { type, length, chain: from.bytes(from.remainingBytes) };
     }
-    case "sums": {
+    case "sums":
+    case "recall": {
       const pieceBytes = from.u32();
       const digest = readDigestKind(from.u8());
       return { type, pieceBytes, digest, path: from.text() };

@@ -14,8 +14,9 @@ export function copySections(folder: string): readonly Section[] {
       const data = made.get(row.data) ?? makeData(row.data, folder);
       made.set(row.data, data);
       const measured = await measure(row, data, folder, rounds, say);
+      const limits = (await row.limits?.(data, folder)) ?? [];
       return {
-        lines: rowLines(row, data, measured),
+        lines: rowLines(row, data, measured, limits),
         versions: measured.flatMap(({ contender }) => contender.version ?? []),
         commands: new Map(measured.map(({ contender }) => [contender.name, contender.commands])),
       };

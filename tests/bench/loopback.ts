@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { startProgram } from "../support/process.ts";
 import { type ContenderKind, run } from "./contender.ts";
 
-const PEER = fileURLToPath(new URL("./loopback-peer.ts", import.meta.url));
+export const LOOPBACK_PEER = fileURLToPath(new URL("./loopback-peer.ts", import.meta.url));
 
 /**
  * The machine's other limit: the one file of the source through one TCP connection into a file, without
@@ -13,7 +13,7 @@ export const loopback: ContenderKind = {
   program: process.execPath,
   async open({ source, folder }) {
     const [name = ""] = readdirSync(source);
-    const server = startProgram([process.execPath, PEER, "serve", `${source}/${name}`]);
+    const server = startProgram([process.execPath, LOOPBACK_PEER, "serve", `${source}/${name}`]);
     const [, port = ""] = await server.stdoutMatch(/^(\d+)\n/);
     const destination = `${folder}/copy`;
     return {
@@ -27,7 +27,7 @@ export const loopback: ContenderKind = {
       daemons: [],
       copy: async () => {
         mkdirSync(destination, { recursive: true });
-        return await run([process.execPath, PEER, "receive", port, `${destination}/${name}`]);
+        return await run([process.execPath, LOOPBACK_PEER, "receive", port, `${destination}/${name}`]);
       },
     };
   },

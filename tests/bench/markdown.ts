@@ -1,4 +1,5 @@
 import type { BenchData } from "./data.ts";
+import type { Limit } from "./fetch-limit.ts";
 import type { Measured } from "./measure.ts";
 import type { Row } from "./rows.ts";
 import { type Summary, summarize, timesAsFast } from "./statistics.ts";
@@ -6,8 +7,13 @@ import { type Summary, summarize, timesAsFast } from "./statistics.ts";
 /** Beyond this, something else was going on on the machine, and the row should be measured again. */
 const NOISY = 1.6;
 
-/** The table of one row, its goals, and the memory of our daemons. Pure. */
-export function rowLines(row: Row, data: BenchData, measured: readonly Measured[]): string[] {
+/** The table of one row, its goals, how near the machine's limits it is, and the memory of our daemons. Pure. */
+export function rowLines(
+  row: Row,
+  data: BenchData,
+  measured: readonly Measured[],
+  limits: readonly Limit[],
+): string[] {
   const results = measured.map(({ contender, seconds, cpuSeconds, clientPeakBytes }) => ({
     name: contender.name,
     summary: summarize(seconds),
@@ -35,10 +41,12 @@ export function rowLines(row: Row, data: BenchData, measured: readonly Measured[
       one.name === name ? "" : `${timesAsFast(one.summary, summary).toFixed(2)}x as fast`,
     ),
   ]);
+  const summaries = new Map(results.map(({ name, summary }) => [name, summary]));
   return [
     ...table([head, ...lines]),
     "",
-    ...goalLines(row, new Map(results.map(({ name, summary }) => [name, summary]))),
+    ...goalLines(row, summaries),
+    ...limits.flatMap((limit) => limitLines(limit, summaries.get(limit.dray))),
     ...memoryLines(measured),
     ...results.filter(({ summary }) => summary.max > NOISY * summary.min).map(noiseLine),
   ];
@@ -81,6 +89,16 @@ function goalLines(row: Row, summaries: ReadonlyMap<string, Summary>): string[] 
     lines.push(goalLine(goal, reached >= atLeast, [`${reached.toFixed(2)}x`], wall));
   }
   return lines;
+}
+
+function limitLines({ dray, work, cores }: Limit, ours: Summary | undefined): string[] {
+  if (ours === undefined) return [];
+  const all = work.reduce((sum, { seconds }) => sum + seconds, 0);
+  const parts = work.map(({ name, seconds }) => `${name} ${seconds.toFixed(2)}`).join(", ");
+  const share = Math.round((100 * all) / cores / ours.median);
+  return [
+    `- The machine's limit for \`${dray}\`: ${(all / cores).toFixed(2)} s, that is ${all.toFixed(2)} CPU seconds (${parts}) on ${cores} cores that are never idle; it is at ${share}% of that rate`,
+  ];
 }
 
 function memoryLines(measured: readonly Measured[]): string[] {

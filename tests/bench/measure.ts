@@ -2,7 +2,7 @@ import { diffTrees } from "../support/diff.ts";
 import { peakRssBytes } from "../support/memory.ts";
 import { endStartedPrograms } from "../support/process.ts";
 import type { Contender } from "./contender.ts";
-import { machineCpuSeconds } from "./cpu.ts";
+import { machineCpuSeconds } from "./cpu-time.ts";
 import type { BenchData } from "./data.ts";
 import type { Row } from "./rows.ts";
 import { leavePageCache, newFolder, settle } from "./settle.ts";

@@ -4,9 +4,9 @@
  * are made up in advance, answers are counted by their bytes and not looked into. Prints the answers
  * that came in the time, and the processor time that the process SERVER took for them.
  */
-import { readFileSync } from "node:fs";
 import type { Socket } from "bun";
 import { encodeMessage, TO_END } from "../../src/wire/messages.ts";
+import { cpuSeconds } from "./cpu-time.ts";
 
 interface Asking {
   receivedBytes: number;
@@ -39,20 +39,11 @@ for (const socket of sockets) socket.write(requests[0]!);
 await Bun.sleep(300);
 answers = 0;
 const startMs = performance.now();
-const startCpuMs = cpuMs();
+const startCpuSeconds = cpuSeconds(Number(server));
 await Bun.sleep(Number(seconds) * 1000);
-console.log(
-  JSON.stringify({ answers, durationMs: performance.now() - startMs, cpuMs: cpuMs() - startCpuMs }),
-);
+const cpuMs = 1000 * (cpuSeconds(Number(server)) - startCpuSeconds);
+console.log(JSON.stringify({ answers, durationMs: performance.now() - startMs, cpuMs }));
 process.exit(0);
-
-/** What the server's process has used so far, on all its threads; a tick is 10 ms on every Linux. */
-function cpuMs(): number {
-  const fields = readFileSync(`/proc/${server}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return 10 * (Number(fields[11]) + Number(fields[12]));
-}
 
 function take(socket: Socket<Asking>, chunk: Uint8Array): void {
   socket.data.receivedBytes += chunk.length;

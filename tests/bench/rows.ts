@@ -1,7 +1,8 @@
 import type { ContenderKind } from "./contender.ts";
 import { cp } from "./cp.ts";
-import type { DataName } from "./data.ts";
+import type { BenchData, DataName } from "./data.ts";
 import { dray } from "./dray.ts";
+import { type Limit, fetchLimits } from "./fetch-limit.ts";
 import { aria2, drayReplicas } from "./fetch-replicas.ts";
 import { curl, drayFetch } from "./fetch.ts";
 import { lftp } from "./lftp.ts";
@@ -31,6 +32,8 @@ export interface Row {
   isCold?: boolean;
   contenders: readonly ContenderKind[];
   goals: readonly Goal[];
+  /** How fast this machine could be, measured in the same run. */
+  limits?: (data: BenchData, folder: string) => Promise<Limit[]>;
 }
 
 const UNSYNCED = "dray --durability none";
@@ -122,9 +125,11 @@ export const ROWS: readonly Row[] = [
     ],
     goals: [
       { dray: "dray fetch", peer: "aria2c -x4 -s4", atLeast: 2 },
+      { dray: "dray fetch --no-sum", peer: "aria2c -x4 -s4", atLeast: 2 },
       { dray: "dray fetch", peer: "aria2c -x4 -s4 --checksum", atLeast: 2 },
       { dray: "dray fetch, one of four stalls", peer: "dray fetch, three servers", atLeast: 1 / 1.2 },
       { dray: "dray fetch, one of four dies", peer: "dray fetch, three servers", atLeast: 1 / 1.2 },
     ],
+    limits: fetchLimits,
   },
 ];

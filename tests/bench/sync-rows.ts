@@ -3,7 +3,7 @@ import { peakRssBytes } from "../support/memory.ts";
 import { endStartedPrograms } from "../support/process.ts";
 import { makeLargeFile, makeManyFiles } from "../support/tree.ts";
 import { run } from "./contender.ts";
-import { machineCpuSeconds } from "./cpu.ts";
+import { machineCpuSeconds } from "./cpu-time.ts";
 import { goalLine, table } from "./markdown.ts";
 import type { Bench, Section, SectionResult } from "./section.ts";
 import { newFolder } from "./settle.ts";

@@ -115,6 +115,10 @@ const SAMPLES: { [Type in MessageType]: [Extract<Message, { type: Type }>, Recor
     { type: "digests", payload: Buffer.concat([Buffer.alloc(8, 1), Buffer.alloc(8, 2)]) },
     { digest: ["01".repeat(8), "02".repeat(8)] },
   ],
+  recall: [
+    { type: "recall", path: "s", pieceBytes: 8192, digest: "xxh3" },
+    { path: ["s"], piece_bytes: ["8192"], digest_kind: ["1"] },
+  ],
   order: [{ type: "order", json: '{"do":"list"}' }, { json: ['{"do":"list"}'] }],
   event: [{ type: "event", json: '{"type":"orders","x":[1]}' }, { json: ['{"type":"orders","x":[1]}'] }],
   put: [

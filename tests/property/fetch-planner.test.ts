@@ -201,6 +201,19 @@ describe("how well it does", () => {
   });
 
   test.each([
+    ["stalls", [500], FOR_EVER],
+    ["stalls from the start", [0], FOR_EVER],
+    ["stalls now and then", [500, 900, 1_300, 1_700], 300],
+  ])("one that %s leaves no gap behind for long", (_, moments, lastsMs) => {
+    const stalls = moments.map((atMs) => [atMs, atMs + lastsMs] as const);
+    const outcome = run(plain(SIZE, [fast, { ...fast, stalls }, fast, fast]));
+    // What comes in half a second, or before a first word could be expected; else it would be nearly all.
+    expect(outcome.heldBackBytes).toBeLessThan(moments[0] === 0 ? SIZE * 0.6 : SIZE * 0.25);
+    expect(outcome.wastedBytes).toBeLessThan(SIZE * 0.04);
+    expect(outcome.endedAtMs).toBeLessThan(threeMs * 1.05);
+  });
+
+  test.each([
     [100, 10_000, 256],
     [300, 50_000, 2048],
     [100, 1_000, 64],

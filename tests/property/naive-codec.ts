@@ -21,6 +21,7 @@ const TYPE_NUMBERS: Record<Message["type"], number> = {
   end: 23,
   sums: 24,
   digests: 25,
+  recall: 26,
   order: 32,
   event: 33,
   put: 40,
@@ -170,6 +171,7 @@ function fieldsOf(message: Message): Uint8Array[] {
     case "end":
       return [i64(message.length), message.chain];
     case "sums":
+    case "recall":
       return [u32(message.pieceBytes), u8(message.digest === "xxh3" ? 1 : 2), text(message.path)];
     case "digests":
       return [message.payload];

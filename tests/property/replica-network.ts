@@ -71,6 +71,8 @@ export interface Outcome {
   receivedBytes: number;
   /** What came and was of no use: hedges that came second, wrong pieces, drained answers. */
   wastedBytes: number;
+  /** The most that was verified behind a gap, at any moment: whoever reads the file in order has to wait for that. */
+  heldBackBytes: number;
   quarantined: ReplicaId[];
   /** Of each replica. */
   verifiedPieces: number[];
@@ -124,6 +126,8 @@ export class ReplicaNetwork {
   readonly #outcome: Omit<Outcome, "last" | "endedAtMs">;
   #last: Outcome["last"] | undefined;
   #spoiltYet = false;
+  /** All pieces before this one are verified. */
+  #front = 0;
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
@@ -148,6 +152,7 @@ export class ReplicaNetwork {
     this.#outcome = {
       receivedBytes: 0,
       wastedBytes: 0,
+      heldBackBytes: 0,
       quarantined: [],
       verifiedPieces: replicas.map(() => 0),
       log: [],
@@ -466,6 +471,7 @@ export class ReplicaNetwork {
 
   #pieceCame(id: ReplicaId, replica: SimulatedReplica, request: SimulatedRequest): void {
     const { behaviour } = replica;
+    const { pieceBytes } = this.#scenario.layout;
     const piece = request.first + this.#piecesSent(request) - 1;
     this.#underWay[piece]!--;
     const isWanted = this.#planner.wants(request.id, piece);
@@ -476,11 +482,15 @@ export class ReplicaNetwork {
     if (!isWanted) return;
     this.#verified.add(piece);
     this.#outcome.verifiedPieces[id]!++;
+    while (this.#verified.has(this.#front)) this.#front++;
+    const heldBackBytes = (this.#verified.size - this.#front) * pieceBytes;
+    this.#outcome.heldBackBytes = Math.max(this.#outcome.heldBackBytes, heldBackBytes);
     this.#tell({ type: "verified", request: request.id, piece });
     const { spoilt } = this.#scenario;
     if (spoilt === undefined || this.#spoiltYet || this.#verified.size < spoilt.afterVerified) return;
     if (!this.#verified.delete(spoilt.piece)) return;
     this.#spoiltYet = true;
+    this.#front = Math.min(this.#front, spoilt.piece);
     this.#tell({ type: "spoilt", pieces: { first: spoilt.piece, count: 1 } });
   }
 

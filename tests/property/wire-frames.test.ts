@@ -287,6 +287,7 @@ const ONE_OF_EACH: Record<MessageType, Message> = {
   end: { type: "end", length: 0, chain: none },
   sums: { type: "sums", pieceBytes: 4096, digest: "xxh3", path: "." },
   digests: { type: "digests", payload: none },
+  recall: { type: "recall", pieceBytes: 4096, digest: "xxh3", path: "." },
   order: { type: "order", json: "" },
   event: { type: "event", json: "" },
   put: { type: "put", path: "a", size: 0, mtimeUs: 0, mode: 0, digest: "xxh3", eager: true },

@@ -140,6 +140,10 @@ function filledToTheLimit(): [string, (extraBytes: number) => Message][] {
     ["data", (extra) => ({ type: "data", payload: new Uint8Array(32 + 1_048_576 + extra).fill(3) })],
     ["end", (extra) => ({ type: "end", length: 1, chain: new Uint8Array(32 + extra).fill(9) })],
     ["sums", (extra) => ({ type: "sums", pieceBytes: 4096, digest: "xxh3", path: text(8192 - 7 + extra) })],
+    [
+      "recall",
+      (extra) => ({ type: "recall", pieceBytes: 4096, digest: "xxh3", path: text(8192 - 7 + extra) }),
+    ],
     ["digests", (extra) => ({ type: "digests", payload: new Uint8Array(4096 + extra).fill(5) })],
     ["order", (extra) => ({ type: "order", json: text(262_144 + extra) })],
     ["event", (extra) => ({ type: "event", json: text(4_194_304 + extra) })],

@@ -36,7 +36,15 @@ test("a table has every contender, our ratio to it, whether the goal was reached
     peakBytes: name === "dray" ? [{ name: "mirror", bytes: 100 * 1024 ** 2 }] : [],
   });
   const all = [measured("dray", [2, 2, 2]), measured("rsync", [5, 3, 9]), measured("cp -r", [1, 1, 1])];
-  expect(rowLines(row, { path: "", files: 1, bytes: 100 * 1024 ** 2 }, all)).toEqual([
+  const work = [
+    { name: "reading", seconds: 1 },
+    { name: "writing", seconds: 1.5 },
+  ];
+  const limits = [
+    { dray: "dray", work, cores: 2 },
+    { dray: "not measured", work, cores: 2 },
+  ];
+  expect(rowLines(row, { path: "", files: 1, bytes: 100 * 1024 ** 2 }, all, limits)).toEqual([
     "|         | median | min–max     | rate      | CPU     | memory | `dray` is     |",
     "| ------- | ------ | ----------- | --------- | ------- | ------ | ------------- |",
     "| `dray`  | 2.00 s | 2.00–2.00 s | 50 MiB/s  | 4.00 s  | 7 MiB  |               |",
@@ -45,6 +53,7 @@ test("a table has every contender, our ratio to it, whether the goal was reached
     "",
     "- Goal: `dray` at least 2x as fast as `rsync`: reached (2.50x)",
     "- Goal: `dray` at least 0.6x as fast as `cp -r`: MISSED (0.50x). There is a wall.",
+    "- The machine's limit for `dray`: 1.25 s, that is 2.50 CPU seconds (reading 1.00, writing 1.50) on 2 cores that are never idle; it is at 63% of that rate",
     "- Most memory ever resident, `dray`: mirror 100 MiB",
     "- Noisy: the slowest round of `rsync` took 3.0x as long as its fastest one",
   ]);

@@ -4,7 +4,7 @@ import { ContainedRoot } from "../../src/disk/contained-root.ts";
 import { CACHE_PIECE_BYTES, entryCost } from "../../src/fileserve/cache-entry.ts";
 import { CachedFetch } from "../../src/fileserve/cached-fetch.ts";
 import { type CacheUse, FileCache } from "../../src/fileserve/file-cache.ts";
-import { restNeededMs } from "../../src/fileserve/file-rest.ts";
+import { restNeededMs } from "../../src/disk/file-rest.ts";
 import { hidesState } from "../../src/disk/own-state.ts";
 import { LruQueue } from "../../src/fileserve/lru-queue.ts";
 import { TO_END } from "../../src/wire/messages.ts";

@@ -59,6 +59,7 @@ const SAMPLES: { [T in MessageType]: Extract<Message, { type: T }> } = {
   end: { type: "end", length: 2 ** 41, chain: new Uint8Array([8, 7, 6, 5, 4, 3, 2, 1]) },
   sums: { type: "sums", path: "q/ß", pieceBytes: 0x01020304, digest: "sha256" },
   digests: { type: "digests", payload: new Uint8Array([16, 15, 14, 13, 12, 11, 10, 9]) },
+  recall: { type: "recall", path: "q/ü", pieceBytes: 0x04030201, digest: "xxh3" },
   order: { type: "order", json: '{"ä":1}' },
   event: { type: "event", json: '{"ö":2}' },
   put: {
@@ -139,7 +140,7 @@ function expectedFields(message: Message): unknown[] {
   const { type: _, ...fields } = message;
   if (message.type === "hello" || message.type === "welcome") return [{ magic: MAGIC, ...fields }];
   if (message.type === "error") return [{ ...fields, code: documentedError(message.code) }];
-  if (message.type === "fetch" || message.type === "sums")
+  if (message.type === "fetch" || message.type === "sums" || message.type === "recall")
     return [{ ...fields, digest: documentedDigest(message.digest) }];
   if (message.type === "put") {
     const { eager, digest, ...others } = message;

@@ -1,4 +1,4 @@
-import type { FileFacts } from "../disk/file-facts.ts";
+import type { FileFacts } from "./file-facts.ts";
 
 /** Longer than a tick of the clock by which kernels stamp files: 1 to 10 ms. */
 const TICK_MS = 20;
