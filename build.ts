@@ -24,6 +24,9 @@ const TARGETS: Readonly<Record<string, Bun.Build.CompileTarget>> = {
   "dray-windows-x64.exe": "bun-windows-x64",
 };
 
+/** This machine's; on Windows none of them. */
+const OWN_TARGET = `bun-${process.platform}-${process.arch}`;
+
 const ROOT = import.meta.dir;
 const DIST = join(ROOT, "dist");
 
@@ -69,9 +72,10 @@ async function compile(name: string, target?: Bun.Build.CompileTarget): Promise<
       target: "bun",
       format: "esm",
       minify: true,
-      // Each command loads only its own code. No bytecode: it would start still faster, but it is not
-      // portable between targets, and workers have been known to look for their source with it.
+      // Each command loads only its own code, and that parsed already: half the time to start. Not for other
+      // systems: there bytecode is said to be portable, and has crashed (Bun issue 18416).
       splitting: true,
+      bytecode: target === undefined || target === OWN_TARGET,
       define: { DRAY_VERSION: JSON.stringify(packageJson.version), DRAY_COMMIT: JSON.stringify(commit) },
       compile: {
         ...(target === undefined ? {} : { target }),

@@ -1,7 +1,7 @@
 import { withContext } from "../errors/dray-error.ts";
 import type { ClientSecurity, ServerSecurity } from "../transfer/security.ts";
 import type { ServerSettings } from "../transfer/server.ts";
-import { TokenList, parseClientToken } from "../transfer/tokens.ts";
+import type { TokenList } from "../transfer/tokens.ts";
 import { readSecretFile } from "./secret-file.ts";
 import { loadAuthorities, loadIdentity } from "./tls-files.ts";
 
@@ -61,7 +61,7 @@ export async function clientSecurity(
   warn: (message: string) => void,
 ): Promise<ClientSecurity> {
   const { tokenFile, tls, tlsCa, tlsCert, tlsKey } = options;
-  const token = tokenFile === undefined ? undefined : loadClientToken(tokenFile, warn);
+  const token = tokenFile === undefined ? undefined : await loadClientToken(tokenFile, warn);
   if (!tls) return { token, tls: undefined };
   const ca = tlsCa === undefined ? undefined : await loadAuthorities(tlsCa);
   const hasIdentity = tlsCert !== undefined && tlsKey !== undefined;
@@ -86,14 +86,15 @@ export function onHangup(whom: string, log: DoorLog, reload: () => Promise<void>
 async function loadServerSecurity(options: ServerDoorOptions, log: DoorLog): Promise<ServerSecurity> {
   const { tokenFile, tlsCert, tlsKey, tlsClientCa } = options;
   const warn = (message: string): void => log.warn(message);
-  const tokens = tokenFile === undefined ? undefined : loadTokens(tokenFile, warn);
+  const tokens = tokenFile === undefined ? undefined : await loadTokens(tokenFile, warn);
   if (tlsCert === undefined || tlsKey === undefined) return { tokens, tls: undefined };
   const identity = await loadIdentity(tlsCert, tlsKey, warn);
   const clientCa = tlsClientCa === undefined ? undefined : await loadAuthorities(tlsClientCa);
   return { tokens, tls: { ...identity, clientCa } };
 }
 
-function loadTokens(path: string, warn: (message: string) => void): TokenList {
+async function loadTokens(path: string, warn: (message: string) => void): Promise<TokenList> {
+  const { TokenList } = await import("../transfer/tokens.ts");
   const { text, warnings } = readSecretFile(path, true);
   try {
     const tokens = new TokenList(text);
@@ -104,7 +105,8 @@ function loadTokens(path: string, warn: (message: string) => void): TokenList {
   }
 }
 
-function loadClientToken(path: string, warn: (message: string) => void): Uint8Array {
+async function loadClientToken(path: string, warn: (message: string) => void): Promise<Uint8Array> {
+  const { parseClientToken } = await import("../transfer/tokens.ts");
   const { text, warnings } = readSecretFile(path, true);
   try {
     const parsed = parseClientToken(text);

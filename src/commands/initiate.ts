@@ -17,7 +17,7 @@ async function runInitiate(options: InitiateOptions, io: CommandIo): Promise<num
   const mirror = { host: options.mirror, port: options.port };
   const { stdout, stderr } = process;
   const security = await clientSecurity(options, (message) => io.log.warn(message));
-  const report = createOrderReport({ json, stdout, stderr, now: () => performance.now() });
+  const report = await createOrderReport({ json, stdout, stderr, now: () => performance.now() });
   return untilInterrupted(async (signal) => {
     let shown: Promise<void> = Promise.resolve();
     let unshown = 0;

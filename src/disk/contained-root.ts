@@ -2,7 +2,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
 import { quoteName, windowsProblem } from "../wire/names.ts";
-import { type FileFacts, hasFacts } from "./file-facts.ts";
+import { type FileFacts, factsOf, hasFacts } from "./file-facts.ts";
+import { type Look, NamedWay, lookAt } from "./quick-look.ts";
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
 const DIRECTORY_FLAGS = O_RDONLY | (O_DIRECTORY ?? 0) | (O_NOFOLLOW ?? 0);
@@ -19,6 +20,8 @@ const MAX_OPEN_DIRECTORIES = 128;
 export interface ContainedDirectory extends Disposable {
   /** A path for system calls on one entry; `name` is a single component. */
   entry(name: string): string;
+  /** Looks at entries, links not followed: many together cost less than one by one. */
+  look(names: readonly string[]): Look[];
   /** The directory itself, for listing and syncing. */
   readonly path: string;
   /** Its path from the root, for messages: peers see those, so they tell nothing of what is above. */
@@ -49,7 +52,7 @@ export class ContainedRoot {
    */
   constructor(rootPath: string) {
     this.#path = path.resolve(rootPath);
-    this.#root = openDirectory(this.#path, ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0));
+    this.#root = openDirectory(this.#path, ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0), [this.#path]);
   }
 
   /**
@@ -118,8 +121,9 @@ export class ContainedRoot {
     if (process.platform === "win32") refuseOnWindows(name);
     const at = parent.entry(name);
     const shown = parent === this.#root ? name : `${parent.shownPath}/${name}`;
+    const way = [...parent.way, `${parent.way.at(-1)!}/${name}`];
     try {
-      return openDirectory(at, shown, DIRECTORY_FLAGS);
+      return openDirectory(at, shown, DIRECTORY_FLAGS, way);
     } catch (error) {
       const code = systemErrorCode(error);
       if (code === "ENOTDIR" || code === "ELOOP") throw obstacle(at, shown, create);
@@ -130,7 +134,7 @@ export class ContainedRoot {
     } catch (error) {
       if (systemErrorCode(error) !== "EEXIST") throw error; // another worker may have been faster
     }
-    return openDirectory(at, shown, DIRECTORY_FLAGS);
+    return openDirectory(at, shown, DIRECTORY_FLAGS, way);
   }
 
   /** The map's order is the order of use; files of one directory come one behind the other. */
@@ -155,22 +159,36 @@ export class ContainedRoot {
 class OpenDirectory implements ContainedDirectory {
   readonly path: string;
   readonly shownPath: string;
+  /** The paths from the root's to its own, by names. */
+  readonly way: readonly string[];
   #descriptor: number | undefined;
+  #identity: FileFacts | undefined;
   #retired = false;
   holders = 0;
 
-  constructor(path: string, shownPath: string, descriptor: number | undefined) {
+  constructor(path: string, shownPath: string, descriptor: number | undefined, way: readonly string[]) {
     this.path = path;
     this.shownPath = shownPath;
+    this.way = way;
     this.#descriptor = descriptor;
   }
 
   /** @throws DrayError "name" for what is no single component: whatever checked it before us, it ends here */
   entry(name: string): string {
-    if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) {
-      throw new DrayError("name", `the name ${quoteName(name)} may not be used`);
-    }
-    return `${this.path}/${name}`;
+    return entryOf(this.path, name);
+  }
+
+  /** @throws DrayError "name", as `entry` does */
+  look(names: readonly string[]): Look[] {
+    return this.#lookByName(names) ?? lookAt(names, (name) => this.entry(name));
+  }
+
+  #lookByName(names: readonly string[]): Look[] | undefined {
+    if (this.#descriptor === undefined) return undefined;
+    const way = new NamedWay(this.way);
+    if (!way.isWorthIt(names.length)) return undefined;
+    this.#identity ??= factsOf(fs.fstatSync(this.#descriptor));
+    return way.look(this.#identity, names, entryOf);
   }
 
   [Symbol.dispose](): void {
@@ -190,18 +208,25 @@ class OpenDirectory implements ContainedDirectory {
   }
 }
 
-function openDirectory(at: string, shownPath: string, flags: number): OpenDirectory {
-  if (process.platform !== "linux") return checkedDirectory(at, shownPath);
-  const descriptor = fs.openSync(at, flags);
-  return new OpenDirectory(`/proc/self/fd/${descriptor}`, shownPath, descriptor);
+function entryOf(directory: string, name: string): string {
+  if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) {
+    throw new DrayError("name", `the name ${quoteName(name)} may not be used`);
+  }
+  return `${directory}/${name}`;
 }
 
-function checkedDirectory(at: string, shownPath: string): OpenDirectory {
+function openDirectory(at: string, shownPath: string, flags: number, way: readonly string[]): OpenDirectory {
+  if (process.platform !== "linux") return checkedDirectory(at, shownPath, way);
+  const descriptor = fs.openSync(at, flags);
+  return new OpenDirectory(`/proc/self/fd/${descriptor}`, shownPath, descriptor, way);
+}
+
+function checkedDirectory(at: string, shownPath: string, way: readonly string[]): OpenDirectory {
   const stats = shownPath === ROOT_SHOWN ? fs.statSync(at) : fs.lstatSync(at);
   if (!stats.isDirectory()) {
     throw Object.assign(new Error("not a directory"), { code: "ENOTDIR" });
   }
-  return new OpenDirectory(at, shownPath, undefined);
+  return new OpenDirectory(at, shownPath, undefined, way);
 }
 
 /** Something is where something else is to be: a file where a directory is to be, or the other way round. */

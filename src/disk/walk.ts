@@ -3,7 +3,7 @@ import { DrayError, isNotFound, systemErrorCode } from "../errors/dray-error.ts"
 import type { ListEntry } from "../wire/entries.ts";
 import { MAX_PATH_BYTES } from "../wire/names.ts";
 import type { ContainedDirectory, ContainedRoot } from "./contained-root.ts";
-import { factsAt } from "./file-facts.ts";
+import { type FileFacts, factsAt } from "./file-facts.ts";
 import { isTempName } from "./publication.ts";
 
 /** Whether a path from the root, and all below it, is left out as if it were not there. */
@@ -30,7 +30,8 @@ export function* walk(
   if (isHidden(components, hides)) throw new DrayError("not-found", "no such file or directory");
   if (components.length > 0) {
     using parent = root.hold(components.slice(0, -1));
-    const own = entryAt(parent.entry(components.at(-1)!), components.join("/"));
+    const at = parent.entry(components.at(-1)!);
+    const own = entryOf(factsAt(at), at, components.join("/"));
     if (own === undefined) throw new DrayError("not-found", "no such file or directory");
     if (own.kind !== "directory") return yield own;
     yield own;
@@ -93,25 +94,27 @@ function entriesOf(
     return names.map((name) => plainEntry("unreadable", prefix + name));
   }
   using held = directory;
-  for (const name of names) {
+  const carried = names.filter((name) => {
     const path = prefix + name;
-    if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-      entries.push(plainEntry("unnameable", shortened(path)));
-      continue;
-    }
+    if (path.length * 3 <= MAX_PATH_BYTES || Buffer.byteLength(path) <= MAX_PATH_BYTES) return true;
+    entries.push(plainEntry("unnameable", shortened(path)));
+    return false;
+  });
+  for (const [index, seen] of held.look(carried).entries()) {
+    const path = prefix + carried[index]!;
     try {
-      const entry = entryAt(held.entry(name), path);
+      if (seen instanceof Error) throw seen;
+      const entry = entryOf(seen, held.entry(carried[index]!), path);
       if (entry !== undefined) entries.push(entry);
     } catch {
-      // lstat itself is refused: the name is known, nothing else is.
+      // The look itself is refused: the name is known, nothing else is.
       entries.push(plainEntry("unreadable", path));
     }
   }
   return entries;
 }
 
-function entryAt(at: string, path: string): ListEntry | undefined {
-  const facts = factsAt(at);
+function entryOf(facts: FileFacts | undefined, at: string, path: string): ListEntry | undefined {
   if (facts === undefined) return undefined;
   const kind =
     facts.kind === "file" && isTempName(path.slice(path.lastIndexOf("/") + 1)) ? "unfinished" : facts.kind;

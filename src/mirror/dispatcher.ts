@@ -15,6 +15,7 @@ import { type ListSink, listSource } from "./list-source.ts";
 import { NameFilter } from "./name-filter.ts";
 import type { OrderRun } from "./order-run.ts";
 import { recount, settle } from "./settlement.ts";
+import { type LookAtListed, Sift } from "./sift.ts";
 import type { SourceRun } from "./source-run.ts";
 import { Throttle } from "./throttle.ts";
 import { type Restriction, WorkQueue } from "./work-queue.ts";
@@ -31,6 +32,8 @@ export interface DispatcherSettings {
 
 export interface DispatcherEvents {
   run(job: Job): void;
+  /** Undefined when there is nothing of the source yet. */
+  look: LookAtListed;
   /** Something about jobs of a lane, for its thread. */
   tell(lane: number, message: ToThread): void;
   /** All of a source's items are settled. */
@@ -207,6 +210,7 @@ export class Dispatcher {
     const { run } = feed;
     try {
       for (const item of this.#journal.items(feed.orderId, feed.position)) recount(feed, item);
+      run.restoreStanding(this.#journal.standing(feed.orderId, feed.position));
       if (run.listedItems !== listSize) throw new DrayError("integrity", "the journal lacks items");
       return true;
     } catch (error) {
@@ -230,16 +234,18 @@ export class Dispatcher {
       this.#queue.withdraw(feed.id);
       this.#disk.write(() => this.#journal.clearSource(orderId, position));
       run.reset();
+      const sift = new Sift(feed, this.#events.look);
       const sink = {
         connected: () => {
           wasConnected = true;
           run.state = "listing";
           feed.endpoint.breaker.succeeded();
         },
-        items: async (items: ListedItem[]) => {
-          this.#listed(feed, items);
-          await this.#disk.room();
-        },
+        items: (items: ListedItem[]) =>
+          sift.take(items, async (left) => {
+            this.#listed(feed, left);
+            await this.#disk.room();
+          }),
       };
       try {
         const settings = {
@@ -247,15 +253,22 @@ export class Dispatcher {
           timeoutMs: DIAL_TIMEOUT_MS,
           security: this.sourceSecurity,
         };
-        if (feed.mode.verify) await this.#listRecords(feed, filter, sink);
-        else await listSource(run.source, filter, copiesLinks, settings, sink, feed.abort.signal);
-        if (feed.isEnded) return;
-        this.#disk.write(() => this.#journal.markListComplete(orderId, position, run.listedItems));
+        try {
+          if (feed.mode.verify) await this.#listRecords(feed, filter, sink);
+          else await listSource(run.source, filter, copiesLinks, settings, sink, feed.abort.signal);
+        } finally {
+          await sift.end();
+        }
+        // What came since the stop may not be in the journal: the next daemon lists it anew.
+        if (feed.isEnded || this.#isStopped) return;
+        this.#disk.write(() =>
+          this.#journal.markListComplete(orderId, position, run.listedItems, run.standing),
+        );
         run.isListComplete = true;
         break;
       } catch (thrown) {
         const error = asDrayError(thrown);
-        if (feed.isEnded || this.#isStopped) return;
+        if (feed.isEnded) return;
         badSinceMs ??= performance.now();
         const leftMs = feed.request.patienceMs - (performance.now() - badSinceMs);
         const isWorthIt = wasConnected && error.retryable && leftMs > 0;
@@ -291,7 +304,7 @@ export class Dispatcher {
   }
 
   #listed(feed: Feed, items: readonly ListedItem[]): void {
-    if (feed.isEnded) return;
+    if (feed.isEnded || items.length === 0) return;
     const { run, order } = feed;
     this.#disk.write(() => {
       if (feed.isEnded) return;
@@ -305,6 +318,8 @@ export class Dispatcher {
       } else if (state === ITEM_STATE.refused) {
         run.failed++;
         order.tellFailure(run, path, failure!.code, failure!.message);
+      } else if (state !== ITEM_STATE.waiting && kind !== "symlink") {
+        run.stands(kind, sizeBytes, true);
       } else {
         run.listed(kind, sizeBytes);
       }
@@ -494,7 +509,7 @@ export class Dispatcher {
       mirrorDirectory: this.#mirrorDirectory,
       isStopped: () => this.#isStopped,
     });
-    if (feed.isEnded || this.#isStopped) return;
+    if (feed.isEnded) return;
     feed.pruning = isKnown ? "done" : "due";
     if (isKnown) return this.#endIfDone(feed);
     this.#events.warn(`order ${feed.orderId}: the journal is damaged; its source is listed anew`);

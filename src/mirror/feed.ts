@@ -18,6 +18,8 @@ export interface Feed {
   abort: AbortController;
   isListing: boolean;
   mode: JobMode;
+  /** Whether items that are settled are looked up later: all of them have to be in the journal. */
+  keepsItems: boolean;
   /** When it was last listed, in milliseconds since 1970. */
   listedAtMs: number;
   /** Whether another order has written, or may have, where this one deletes. */
@@ -43,6 +45,11 @@ export interface Endpoint {
   probeTimer: Timer | undefined;
 }
 
+/** Whether an order's items can be asked for when it has ended. */
+export function isItemized({ itemize, dryRun }: OrderRequest): boolean {
+  return itemize === true || dryRun === true;
+}
+
 /** A source of an order before anything was done for it. */
 export function newFeed(order: OrderRun, request: OrderRequest, position: number, endpoint: Endpoint): Feed {
   const run = order.sources[position]!;
@@ -65,6 +72,7 @@ export function newFeed(order: OrderRun, request: OrderRequest, position: number
       prunes: request.delete !== undefined,
       dryRun: request.dryRun === true,
     },
+    keepsItems: request.delete !== undefined || isItemized(request),
     listedAtMs: Date.now(),
     hadCompany: false,
     pruning: request.delete === undefined ? "done" : "due",

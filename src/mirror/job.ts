@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../errors/codes.ts";
 import type { ClientSecurity } from "../transfer/security.ts";
 import type { DigestKind } from "../wire/digest.ts";
+import type { Listed } from "./standing.ts";
 import type { QueuedItem } from "./work-queue.ts";
 
 /** What crosses between the daemon and its pool threads. Plain data only: it is cloned. */
@@ -136,8 +137,16 @@ export type ToThread =
   | { type: "refuse"; jobId: number }
   /** A limit has come that concerns these jobs of a lane. */
   | { type: "meter"; lane: number; jobIds: number[] }
+  /** Which of these stand in the mirror as they are listed? Answered by "looked". */
+  | { type: "look"; lookId: number; listed: Listed }
   /** For connections from here on. */
   | { type: "security"; security: ClientSecurity }
   /** Give up what is running and remove its temp files; answered with "stopped". */
   | { type: "stop" };
-export type FromThread = { type: "ready" } | JobDone | JobProgress | JobAsk | { type: "stopped" };
+export type FromThread =
+  | { type: "ready" }
+  | JobDone
+  | JobProgress
+  | JobAsk
+  | { type: "looked"; lookId: number; stands: Uint8Array | undefined }
+  | { type: "stopped" };

@@ -1,5 +1,5 @@
 /** Any change of the tables raises the version; a journal of another version is set aside. */
-export const JOURNAL_VERSION = 2;
+export const JOURNAL_VERSION = 3;
 
 /**
  * What became of an item so far. The numbers are code words at a distance of four bits, so that a
@@ -56,6 +56,8 @@ export const JOURNAL_SCHEMA = `
     orderId TEXT NOT NULL,
     position INTEGER NOT NULL,
     items INTEGER NOT NULL,
+    -- What it held besides, and was in the mirror already: counts, as JSON.
+    standing TEXT NOT NULL,
     checksum INTEGER NOT NULL,
     PRIMARY KEY (orderId, position)
   ) WITHOUT ROWID;

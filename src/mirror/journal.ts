@@ -4,6 +4,7 @@ import { openIntact } from "../disk/database.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import { type OrderRequest, type OrderResult, orderRequestSchema, orderResultSchema } from "../wire/order.ts";
 import type { FetchedVersion, JobItem } from "./job.ts";
+import type { SizeSums } from "./size-statistics.ts";
 import { FileRecords } from "./file-records.ts";
 import { checksumOf, damaged, guard } from "./journal-guard.ts";
 import {
@@ -64,6 +65,18 @@ export interface ListedItem extends JobItem {
   /** Why something was done to it, where nothing failed. */
   note?: string;
 }
+
+/** What a list held and the mirror had, as it was listed: it is counted, and no item of the journal. */
+export interface StandingCounts {
+  directories: number;
+  /** Of files. */
+  sizes: SizeSums;
+}
+
+const NONE_STANDING: StandingCounts = {
+  directories: 0,
+  sizes: { count: 0, sumBytes: 0, mean: 0, squaredDistance: 0 },
+};
 
 interface ItemRow {
   id: number;
@@ -212,25 +225,46 @@ export class Journal {
     });
   }
 
-  /** @param items how many the list held */
-  markListComplete(orderId: string, position: number, items: number): void {
+  /**
+   * @param items how many of the list were added
+   * @param standing what it held besides
+   */
+  markListComplete(orderId: string, position: number, items: number, standing = NONE_STANDING): void {
+    const { directories, sizes } = standing;
+    const { count, sumBytes, mean, squaredDistance } = sizes;
+    const text = JSON.stringify([directories, count, sumBytes, mean, squaredDistance]);
     guard(() =>
       this.#database
-        .query("INSERT OR REPLACE INTO completeLists VALUES (?, ?, ?, ?)")
-        .run(orderId, position, items, checksumOf(`${orderId} ${position} ${items}`)),
+        .query("INSERT OR REPLACE INTO completeLists VALUES (?, ?, ?, ?, ?)")
+        .run(orderId, position, items, text, listChecksum(orderId, position, items, text)),
     );
   }
 
-  /** How many items a source's complete list held; undefined while there is none. */
+  /** How many items of a source's complete list were added; undefined while it is not complete. */
   listSize(orderId: string, position: number): number | undefined {
+    return this.#completeList(orderId, position)?.items;
+  }
+
+  /** What a source's complete list held besides. */
+  standing(orderId: string, position: number): StandingCounts {
+    const list = this.#completeList(orderId, position);
+    if (list === undefined) return NONE_STANDING;
+    const [directories, count, sumBytes, mean, squaredDistance] = guard(() =>
+      standingSchema.parse(JSON.parse(list.standing)),
+    );
+    return { directories, sizes: { count, sumBytes, mean, squaredDistance } };
+  }
+
+  #completeList(orderId: string, position: number): { items: number; standing: string } | undefined {
     const row = guard(() =>
       this.#database
-        .query<{ items: number; checksum: number }, [string, number]>(
-          "SELECT items, checksum FROM completeLists WHERE orderId = ? AND position = ?",
+        .query<{ items: number; standing: string; checksum: number }, [string, number]>(
+          "SELECT items, standing, checksum FROM completeLists WHERE orderId = ? AND position = ?",
         )
         .get(orderId, position),
     );
-    return row?.checksum === checksumOf(`${orderId} ${position} ${row?.items}`) ? row.items : undefined;
+    if (row?.checksum !== listChecksum(orderId, position, row?.items, row?.standing)) return undefined;
+    return row;
   }
 
   /** The next waiting items behind `afterId`, in the order in which they were listed. */
@@ -477,6 +511,8 @@ function hasStaleEntries(database: Database): boolean {
   return !Bun.deepEquals(inRows, inIndexes);
 }
 
+const standingSchema = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
+
 const orderStateSchema = z.enum(["running", "waiting", "done", "cancelled"]);
 
 function orderOf(row: OrderRow): JournaledOrder {
@@ -509,6 +545,15 @@ function orderChecksum(
 ): number {
   const { id, state, createdMs, startedMs, dueMs } = order;
   return checksumOf(JSON.stringify([id, state, createdMs, startedMs, dueMs ?? null, request, result]));
+}
+
+function listChecksum(
+  orderId: string,
+  position: number,
+  items: number | undefined,
+  standing: string | undefined,
+): number {
+  return checksumOf(`${orderId} ${position} ${items} ${standing}`);
 }
 
 function itemChecksum(orderId: string, position: number, item: JobItem): number {

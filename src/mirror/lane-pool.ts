@@ -1,6 +1,7 @@
 import { DrayError } from "../errors/dray-error.ts";
 import type { ClientSecurity } from "../transfer/security.ts";
 import type { FromThread, Job, JobAsk, JobDone, JobProgress, LaneSettings, ToThread } from "./job.ts";
+import type { Listed } from "./standing.ts";
 
 export interface LanePoolEvents {
   done(done: JobDone): void;
@@ -17,6 +18,9 @@ const STOP_LIMIT_MS = 5_000;
 export class LanePool {
   readonly #threads: Worker[] = [];
   readonly #events: LanePoolEvents;
+  /** Who waits for the answer to a look. */
+  readonly #looks = new Map<number, (stands: Uint8Array | undefined) => void>();
+  #nextLookId = 1;
 
   private constructor(events: LanePoolEvents) {
     this.#events = events;
@@ -43,6 +47,15 @@ export class LanePool {
     post(this.#threads[lane % this.#threads.length]!, message);
   }
 
+  /** Asks a thread which of the listed files and directories stand as they are listed: see `standing`. */
+  look(listed: Listed): Promise<Uint8Array | undefined> {
+    const lookId = this.#nextLookId++;
+    const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
+    this.#looks.set(lookId, resolve);
+    post(this.#threads[lookId % this.#threads.length]!, { type: "look", lookId, listed });
+    return promise;
+  }
+
   renewSourceSecurity(security: ClientSecurity): void {
     for (const thread of this.#threads) post(thread, { type: "security", security });
   }
@@ -56,6 +69,11 @@ export class LanePool {
     const isTidy = await Promise.race([allStopped, Bun.sleep(STOP_LIMIT_MS).then(() => false)]);
     for (const thread of this.#threads) thread.terminate();
     return isTidy;
+  }
+
+  #looked({ lookId, stands }: Extract<FromThread, { type: "looked" }>): void {
+    this.#looks.get(lookId)?.(stands);
+    this.#looks.delete(lookId);
   }
 
   #startThread(threadUrl: string, settings: LaneSettings): Promise<void> {
@@ -72,6 +90,7 @@ export class LanePool {
       else if (event.data.type === "done") this.#events.done(event.data);
       else if (event.data.type === "progress") this.#events.progress(event.data);
       else if (event.data.type === "ask") this.#events.ask(event.data);
+      else if (event.data.type === "looked") this.#looked(event.data);
     };
     post(thread, { type: "start", settings });
     return promise;

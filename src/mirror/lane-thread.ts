@@ -1,7 +1,9 @@
+import { ContainedRoot } from "../disk/contained-root.ts";
 import { DrayError } from "../errors/dray-error.ts";
 import { JobPace } from "./job-pace.ts";
 import type { FromThread, Job, LaneSettings, ToThread } from "./job.ts";
 import { Lane } from "./lane.ts";
+import { type Listed, standing } from "./standing.ts";
 
 const PROGRESS_INTERVAL_MS = 200;
 
@@ -37,6 +39,8 @@ export class LaneThread {
       }
       if (this.#running > 0) await promise;
       this.#post({ type: "stopped" });
+    } else if (message.type === "look") {
+      this.#post({ type: "looked", lookId: message.lookId, stands: this.#look(message.listed) });
     } else if (message.type === "grant") {
       this.#paces.get(message.jobId)?.granted(message.bytes);
     } else if (message.type === "refuse") {
@@ -46,6 +50,16 @@ export class LaneThread {
       this.#lane(message.lane).breakOff();
     } else {
       await this.#run(message.job);
+    }
+  }
+
+  #look(listed: Listed): Uint8Array | undefined {
+    const { mirrorDirectory, distrusted } = this.#settings!;
+    const root = new ContainedRoot(mirrorDirectory);
+    try {
+      return standing(root, listed, distrusted);
+    } finally {
+      root.close();
     }
   }
 

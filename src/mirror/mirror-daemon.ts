@@ -113,6 +113,7 @@ export class MirrorDaemon {
     this.#isStrict = settings.durability === "strict" || (settings.durability === "batch" && !canBatch);
     this.#dispatcher = new Dispatcher(journal, settings, {
       run: (job) => this.#pool!.run(job),
+      look: (listed) => this.#pool!.look(listed),
       tell: (lane, message) => this.#pool!.tell(lane, message),
       sourceEnded: (orderId, source) => this.#desk.sourceEnded(orderId, source),
       published: (bytes) => this.#syncer?.published(bytes, performance.now()),

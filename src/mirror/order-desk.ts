@@ -10,6 +10,7 @@ import {
 } from "../wire/order.ts";
 import type { ServerLog } from "../transfer/server.ts";
 import type { Dispatcher } from "./dispatcher.ts";
+import { isItemized } from "./feed.ts";
 import { ItemsResponder } from "./items-responder.ts";
 import type { Journal, JournaledOrder } from "./journal.ts";
 import { OrderResponder } from "./order-responder.ts";
@@ -399,10 +400,6 @@ export class OrderDesk {
   #tell(running: RunningOrder, event: OrderEvent): void {
     for (const observer of running.observers) observer.take(event);
   }
-}
-
-function isItemized({ itemize, dryRun }: OrderRequest): boolean {
-  return itemize === true || dryRun === true;
 }
 
 function summaryOf(order: JournaledOrder): OrderSummary {

@@ -1,3 +1,12 @@
+/** All that is known of sizes, to be kept and merged again. */
+export interface SizeSums {
+  count: number;
+  sumBytes: number;
+  mean: number;
+  /** Sum of the squared distances from the mean. */
+  squaredDistance: number;
+}
+
 /**
  * Count, sum, mean and variance of file sizes in one pass and constant memory, without the
  * cancellation that a sum of squares suffers from (Welford, "Note on a Method for Calculating
@@ -21,14 +30,14 @@ export class SizeStatistics {
    * Adds all that another one has seen (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise
    * Algorithm for Computing Sample Variances", 1979).
    */
-  merge(other: SizeStatistics): void {
-    if (other.#count === 0) return;
-    const count = this.#count + other.#count;
-    const distance = other.#mean - this.#mean;
+  merge(other: SizeSums): void {
+    if (other.count === 0) return;
+    const count = this.#count + other.count;
+    const distance = other.mean - this.#mean;
     this.#squaredDistance +=
-      other.#squaredDistance + distance * distance * ((this.#count / count) * other.#count);
-    this.#mean += (distance * other.#count) / count;
-    this.#sumBytes += other.#sumBytes;
+      other.squaredDistance + distance * distance * ((this.#count / count) * other.count);
+    this.#mean += (distance * other.count) / count;
+    this.#sumBytes += other.sumBytes;
     this.#count = count;
   }
 
@@ -43,6 +52,10 @@ export class SizeStatistics {
   /** Zero for no files. */
   get mean(): number {
     return this.#mean;
+  }
+
+  get squaredDistance(): number {
+    return this.#squaredDistance;
   }
 
   /** Population variance. */

@@ -1,6 +1,7 @@
 import type { DrayError } from "../errors/dray-error.ts";
 import type { OrderSource, SourceProgress, SourceResult, SourceStatus } from "../wire/order.ts";
 import type { JobItem } from "./job.ts";
+import type { StandingCounts } from "./journal.ts";
 import { SizeStatistics } from "./size-statistics.ts";
 
 /** How one source of one order is doing: counts, and in the end its status. Pure. */
@@ -8,8 +9,10 @@ export class SourceRun {
   readonly source: OrderSource;
   state: SourceProgress["state"] = "connecting";
   isListComplete = false;
-  /** Everything that the list held, whatever becomes of it. */
+  /** What the list held, whatever becomes of it, but for `standing`. */
   listedItems = 0;
+  /** What was found to be in the mirror when it was listed, and is no item of the journal. */
+  standing = { directories: 0, sizes: new SizeStatistics() };
   filesListed = 0;
   bytesListed = 0;
   linksListed = 0;
@@ -47,6 +50,7 @@ export class SourceRun {
     this.isListComplete = false;
     this.listedItems = this.filesListed = this.bytesListed = this.linksListed = 0;
     this.sizes = new SizeStatistics();
+    this.standing = { directories: 0, sizes: new SizeStatistics() };
     this.directories = this.unchanged = this.links = this.skipped = this.failed = this.again = 0;
     this.newcomers = this.obstructed = this.deleted = this.rotten = 0;
     this.planned = { files: 0, bytes: 0, deletions: 0 };
@@ -58,6 +62,30 @@ export class SourceRun {
     if (kind !== "file") return;
     this.filesListed++;
     this.bytesListed += sizeBytes;
+  }
+
+  /** A file or directory is in the mirror as it is listed. @param isItem whether the journal has it as an item */
+  stands(kind: "file" | "directory", sizeBytes: number, isItem: boolean): void {
+    if (kind === "directory") {
+      this.directories++;
+      if (!isItem) this.standing.directories++;
+      return;
+    }
+    this.listed(kind, sizeBytes);
+    this.unchanged++;
+    this.sizes.add(sizeBytes);
+    if (!isItem) this.standing.sizes.add(sizeBytes);
+  }
+
+  /** Counts again what an earlier daemon found standing. */
+  restoreStanding({ directories, sizes }: StandingCounts): void {
+    this.standing.directories += directories;
+    this.directories += directories;
+    this.standing.sizes.merge(sizes);
+    this.sizes.merge(sizes);
+    this.unchanged += sizes.count;
+    this.filesListed += sizes.count;
+    this.bytesListed += sizes.sumBytes;
   }
 
   plan(sizeBytes: number): void {

@@ -9,7 +9,7 @@ export function printConfig<T extends CommandTable>(table: T, values: ValuesOf<T
   const config = namedOptions(table).flatMap(({ name, property, spec }): [string, unknown][] => {
     const value = byProperty[property];
     if (value === undefined) return [];
-    return [[name, spec.secret === true ? MASK : z.encode(spec.type.schema, value)]];
+    return [[name, spec.secret === true ? MASK : z.encode(spec.type.schema(), value)]];
   });
   return JSON.stringify(Object.fromEntries(config), null, 2);
 }
@@ -32,12 +32,12 @@ export function configSchema(table: CommandTable): string {
 }
 
 function propertySchema({ type, description, secret, default: value, defaultText }: OptionSpec): object {
-  const { $schema: _, ...schema } = z.toJSONSchema(type.schema, { io: "input" });
+  const { $schema: _, ...schema } = z.toJSONSchema(type.schema(), { io: "input" });
   const selfEvident = type.choices !== undefined || type.shape === "switch";
   return {
     description: selfEvident ? description : `${description}. Expects ${type.expects}.`,
     ...schema,
     ...(secret === true ? { writeOnly: true } : {}),
-    ...(value === undefined || defaultText !== undefined ? {} : { default: z.encode(type.schema, value) }),
+    ...(value === undefined || defaultText !== undefined ? {} : { default: z.encode(type.schema(), value) }),
   };
 }

@@ -180,9 +180,10 @@ function sha256(): OptionType<string> {
   const expects = "sha256: and 64 hexadecimal digits";
   const message = `expected ${expects}`;
   const digits = z.string().regex(/^[\da-f]{64}$/, message);
-  const schema = z.codec(z.string(message), digits, {
-    decode: (text) => (/^sha256:/i.test(text) ? text.slice("sha256:".length).toLowerCase() : ""),
-    encode: (hex) => `sha256:${hex}`,
-  });
+  const schema = (): z.ZodType<string> =>
+    z.codec(z.string(message), digits, {
+      decode: (text) => (/^sha256:/i.test(text) ? text.slice("sha256:".length).toLowerCase() : ""),
+      encode: (hex) => `sha256:${hex}`,
+    });
   return { schema, expects, shape: "value", fromText: (text) => text };
 }

@@ -58,7 +58,7 @@ export function commandHelp(table: CommandTable, width: number): string {
 export function defaultText(spec: OptionSpec): string | undefined {
   if (spec.defaultText !== undefined) return spec.defaultText;
   if (spec.default === undefined) return spec.optional === true ? "none" : undefined;
-  return String(z.encode(spec.type.schema, spec.default));
+  return String(z.encode(spec.type.schema(), spec.default));
 }
 
 interface Row {

@@ -4,8 +4,11 @@ import { formatDuration, formatSize, parseDuration, parseSize } from "./units.ts
 
 /** What an option may hold, in every spelling: text of a flag or a variable, JSON, and the program's value. */
 export interface OptionType<T> {
-  /** Takes what JSON may hold, gives the program's value; `z.encode` goes back. */
-  readonly schema: z.ZodType<T>;
+  /**
+   * Takes what JSON may hold, gives the program's value; `z.encode` goes back. Made when it is asked for:
+   * few options of a command are given, and to make the schemas of all takes milliseconds.
+   */
+  schema(): z.ZodType<T>;
   /** Completes "expected …" and stands in the reference: range, units and an example. */
   readonly expects: string;
   /** A switch takes no value as a flag; a list may be given several times. */
@@ -18,7 +21,8 @@ export interface OptionType<T> {
 
 export function integer(least: number, most: number): OptionType<number> {
   const expects = `a whole number from ${least} to ${most}`;
-  return { schema: integerSchema(least, most), expects, shape: "value", fromText: integerFromText };
+  const schema = (): z.ZodType<number> => integerSchema(least, most);
+  return { schema, expects, shape: "value", fromText: integerFromText };
 }
 
 export function integerSchema(least: number, most: number): z.ZodType<number> {
@@ -39,7 +43,7 @@ export function toggle(): OptionType<boolean> {
     0: false,
   };
   return {
-    schema: z.boolean(`expected ${expects}`),
+    schema: () => z.boolean(`expected ${expects}`),
     expects,
     shape: "switch",
     fromText: (text) => (Object.hasOwn(words, text) ? words[text] : text),
@@ -48,20 +52,21 @@ export function toggle(): OptionType<boolean> {
 
 export function choice<const Word extends string>(...choices: readonly [Word, ...Word[]]): OptionType<Word> {
   const expects = [choices.slice(0, -1).join(", "), choices.at(-1)].filter(Boolean).join(" or ");
-  const schema: z.ZodType<Word> = z.literal([...choices], `expected ${expects}`);
+  const schema = (): z.ZodType<Word> => z.literal([...choices], `expected ${expects}`);
   return { schema, expects, shape: "value", choices, fromText: (text) => text };
 }
 
 /** A path of the local file system. Whether it exists is for the option's `check`. */
 export function localPath(): OptionType<string> {
   const expects = "a path";
-  const schema = z.string(`expected ${expects}`).regex(/^[^\0]+$/, `expected ${expects}`);
+  const schema = (): z.ZodType<string> =>
+    z.string(`expected ${expects}`).regex(/^[^\0]+$/, `expected ${expects}`);
   return { schema, expects, shape: "value", fromText: (text) => text };
 }
 
 export function host(): OptionType<string> {
   const expects = "a host name or an IP address";
-  return { schema: hostSchema(), expects, shape: "value", fromText: (text) => text };
+  return { schema: hostSchema, expects, shape: "value", fromText: (text) => text };
 }
 
 export function hostSchema(): z.ZodType<string> {
@@ -75,18 +80,21 @@ export function hostSchema(): z.ZodType<string> {
 /** Texts, one each time the flag is given; a variable can give one. */
 export function textList(one: string): OptionType<string[]> {
   const expects = `a list of texts, each ${one}`;
-  const texts = z.array(z.string(`expected ${one}`).min(1).max(1024), `expected ${expects}`).max(256);
-  const schema = z.codec(z.union([z.string(), texts], `expected ${expects}`), texts, {
-    decode: (value) => (typeof value === "string" ? [value] : value),
-    encode: (value) => value,
-  });
+  const schema = (): z.ZodType<string[]> => {
+    const texts = z.array(z.string(`expected ${one}`).min(1).max(1024), `expected ${expects}`).max(256);
+    return z.codec(z.union([z.string(), texts], `expected ${expects}`), texts, {
+      decode: (value) => (typeof value === "string" ? [value] : value),
+      encode: (value) => value,
+    });
+  };
   return { schema, expects, shape: "list", fromText: (text) => text };
 }
 
 /** An order as the mirror names it. */
 export function orderId(): OptionType<string> {
   const expects = "the id of an order";
-  const schema = z.string(`expected ${expects}`).regex(/^[0-9a-z]{1,64}$/, `expected ${expects}`);
+  const schema = (): z.ZodType<string> =>
+    z.string(`expected ${expects}`).regex(/^[0-9a-z]{1,64}$/, `expected ${expects}`);
   return { schema, expects, shape: "value", fromText: (text) => text };
 }
 
@@ -94,7 +102,7 @@ export function orderId(): OptionType<string> {
 export function duration(leastMs: number, mostMs: number): OptionType<number> {
   const expects = `a time from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}, such as 30s, 200ms, 5m or 0.5 (seconds)`;
   return {
-    schema: durationSchema(leastMs, mostMs, expects),
+    schema: () => durationSchema(leastMs, mostMs, expects),
     expects,
     shape: "value",
     fromText: (text) => text,
@@ -112,10 +120,11 @@ export function durationSchema(leastMs: number, mostMs: number, expects: string)
 /** A size, held in bytes. A bare number means bytes. */
 export function size(leastBytes: number, mostBytes: number): OptionType<number> {
   const expects = `a size from ${formatSize(leastBytes)} to ${formatSize(mostBytes)}, such as 64MiB, 1GB or 500k (k is 1024, kB is 1000)`;
-  const schema = quantity(leastBytes, mostBytes, expects, {
-    decode: (value) => (typeof value === "number" ? value : (parseSize(value) ?? Number.NaN)),
-    encode: formatSize,
-  });
+  const schema = (): z.ZodType<number> =>
+    quantity(leastBytes, mostBytes, expects, {
+      decode: (value) => (typeof value === "number" ? value : (parseSize(value) ?? Number.NaN)),
+      encode: formatSize,
+    });
   return { schema, expects, shape: "value", fromText: (text) => text };
 }
 
@@ -127,16 +136,18 @@ const MAX_BANDWIDTH = 1024 ** 4;
 export function bandwidth(): OptionType<number> {
   const expects = `a rate per second from ${formatSize(MIN_BANDWIDTH)} to ${formatSize(MAX_BANDWIDTH)}, such as 5MiB or 500k (k is 1024, kB is 1000), or ${UNLIMITED}`;
   const message = `expected ${expects}`;
-  const held = z
-    .int(message)
-    .refine((rate) => rate === 0 || (rate >= MIN_BANDWIDTH && rate <= MAX_BANDWIDTH), message);
-  const schema = z.codec(z.union([z.number(), z.string()], message), held, {
-    decode: (value) => {
-      if (typeof value === "number") return value;
-      return value === UNLIMITED ? 0 : (parseSize(value) ?? Number.NaN);
-    },
-    encode: (rate) => (rate === 0 ? UNLIMITED : formatSize(rate)),
-  });
+  const schema = (): z.ZodType<number> => {
+    const held = z
+      .int(message)
+      .refine((rate) => rate === 0 || (rate >= MIN_BANDWIDTH && rate <= MAX_BANDWIDTH), message);
+    return z.codec(z.union([z.number(), z.string()], message), held, {
+      decode: (value) => {
+        if (typeof value === "number") return value;
+        return value === UNLIMITED ? 0 : (parseSize(value) ?? Number.NaN);
+      },
+      encode: (rate) => (rate === 0 ? UNLIMITED : formatSize(rate)),
+    });
+  };
   return { schema, expects, shape: "value", fromText: (text) => text };
 }
 

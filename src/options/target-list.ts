@@ -34,7 +34,7 @@ const schema = z.codec(z.union([z.string(message), z.array(z.string(message), me
 
 /** Servers as `host:port,[::1]:port`; in JSON also a list of such texts. */
 export function targetList(): OptionType<Target[]> {
-  return { schema, expects: EXPECTS, shape: "list", fromText: (text) => text };
+  return { schema: () => schema, expects: EXPECTS, shape: "list", fromText: (text) => text };
 }
 
 function parseTarget(text: string): Target | undefined {

@@ -14,7 +14,7 @@ export function validate(
   spec: OptionSpec,
   written: unknown,
 ): { readonly value: unknown } | { readonly issues: readonly ValueIssue[] } {
-  const result = spec.type.schema.safeParse(written);
+  const result = spec.type.schema().safeParse(written);
   if (result.success) return { value: result.data };
   if (spec.secret === true) return { issues: [{ path: "", why: `expected ${spec.type.expects}` }] };
   const issues = new Map<string, ValueIssue>();

@@ -1,6 +1,6 @@
 import type { OrderEvent } from "../wire/order.ts";
 import { jsonLine } from "./json-line.ts";
-import { OrderBars, type Terminal } from "./order-bars.ts";
+import type { Terminal } from "./order-bars.ts";
 import { acceptedLine, actionLine, ItemLines, noteLine, OrderLines, progressLine } from "./order-lines.ts";
 import { resultText } from "./order-result.ts";
 import { TextOutput } from "./text-output.ts";
@@ -30,7 +30,7 @@ export interface OrderReportOptions {
 }
 
 /** A report with the face that fits: JSON Lines, live bars on a terminal, plain lines elsewhere. */
-export function createOrderReport(options: OrderReportOptions): OrderReport {
+export async function createOrderReport(options: OrderReportOptions): Promise<OrderReport> {
   const stdout = new TextOutput(options.stdout, "standard output");
   if (options.json) return jsonReport(stdout);
   const stderr = new TextOutput(options.stderr, "standard error");
@@ -73,12 +73,14 @@ function linesReport(stdout: TextOutput, stderr: TextOutput, now: () => number):
   };
 }
 
-function barsReport(
+async function barsReport(
   stdout: TextOutput,
   stderr: TextOutput,
   terminal: Terminal,
   now: () => number,
-): OrderReport {
+): Promise<OrderReport> {
+  // Loading the bars takes longer than many an order.
+  const { OrderBars } = await import("./order-bars.ts");
   const bars = new OrderBars(terminal, (text) => stderr.write(text), now);
   const items = new ItemLines();
   let ended = false;

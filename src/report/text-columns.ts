@@ -1,6 +1,7 @@
 /** Text measured in terminal columns: a wide character takes two, a combining mark none. */
 
-const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+/** Made when the first text is cut: it takes as long as everything else that a program loads at its start. */
+let graphemes: Intl.Segmenter | undefined;
 
 /** Exactly `columns` wide: padded with spaces on the right, or cut in the middle with `…`. */
 export function fitColumns(text: string, columns: number): string {
@@ -12,6 +13,7 @@ export function fitColumns(text: string, columns: number): string {
 export function cutColumns(text: string, columns: number): string {
   if (Bun.stringWidth(text) <= columns) return text;
   if (columns < 1) return "";
+  graphemes ??= new Intl.Segmenter(undefined, { granularity: "grapheme" });
   const parts = Array.from(graphemes.segment(text), (part) => part.segment);
   const head = takeColumns(parts, Math.floor((columns - 1) / 2));
   const tail = takeColumns(parts.reverse(), columns - 1 - Bun.stringWidth(head.join("")));

@@ -9,16 +9,17 @@ const LEND_FROM_BYTES = 32 * 1024;
  */
 export class OutBuffer {
   readonly #capacityBytes: number;
-  #bytes: Uint8Array;
+  /** Made when it is needed: most programs send next to nothing. */
+  #bytes = new Uint8Array(0);
   #lent: Uint8Array | undefined;
   usedBytes = 0;
 
   constructor(capacityBytes: number) {
     this.#capacityBytes = capacityBytes;
-    this.#bytes = new Uint8Array(capacityBytes);
   }
 
   get bytes(): Uint8Array {
+    if (this.#bytes.length === 0) this.#bytes = new Uint8Array(this.#capacityBytes);
     return this.#bytes;
   }
 
@@ -38,9 +39,9 @@ export class OutBuffer {
    */
   putFrames(frames: Uint8Array): Uint8Array {
     if (this.usedBytes === 0 && frames.length > LEND_FROM_BYTES) this.#lent = frames;
-    else this.#bytes.set(frames, this.usedBytes);
+    else this.bytes.set(frames, this.usedBytes);
     this.usedBytes += frames.length;
-    return this.#lent ?? this.#bytes;
+    return this.#lent ?? this.bytes;
   }
 
   /** An empty buffer takes any message: it grows for that one. */
@@ -50,7 +51,7 @@ export class OutBuffer {
 
   put(message: Message, requestId: number): void {
     const neededBytes = this.usedBytes + messageBytes(message);
-    if (neededBytes > this.#bytes.length) this.#bytes = new Uint8Array(neededBytes);
+    if (neededBytes > this.bytes.length) this.#bytes = new Uint8Array(neededBytes);
     this.usedBytes = writeMessage(message, requestId, this.#bytes, this.usedBytes);
   }
 

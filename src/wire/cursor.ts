@@ -45,6 +45,7 @@ export class ByteWriter {
 
   /** Text of at most 65,535 bytes behind its length. */
   text(value: string): void {
+    if (value === "") return this.u16(0);
     const written = encoder.encodeInto(value, this.target.subarray(this.position + 2)).written;
     this.#view.setUint16(this.position, written, true);
     this.position += 2 + written;
@@ -53,6 +54,7 @@ export class ByteWriter {
 
 /** Bytes that `ByteWriter.text` takes for a text. @throws RangeError over 65,535 bytes. */
 export function textFieldBytes(value: string): number {
+  if (value === "") return 2;
   const bytes = Buffer.byteLength(value);
   if (bytes > 0xffff) throw new RangeError(`a text of ${bytes} bytes does not fit into a frame`);
   return 2 + bytes;
@@ -108,6 +110,7 @@ export class ByteReader {
 
   text(): string {
     const raw = this.bytes(this.u16());
+    if (raw.length === 0) return "";
     try {
       return decoder.decode(raw);
     } catch (cause) {

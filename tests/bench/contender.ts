@@ -16,10 +16,19 @@ export interface Contender {
   readonly daemons: readonly { name: string; pid: number }[];
   /**
    * The timed part: brings everything over once.
-   * @returns the most memory that a program of it had resident, in bytes
    * @throws when it did not
    */
-  copy(): Promise<number>;
+  copy(): Promise<Copied>;
+}
+
+export interface Copied {
+  /**
+   * The most memory that a program of it had resident, in bytes, as far as looks every 20 ms tell: what the system says at
+   * the end counts ourselves as well, from before the program was loaded.
+   */
+  peakBytes: number;
+  /** What counts in place of the time that all of it took. */
+  seconds?: number;
 }
 
 /** Where a contender works. */
@@ -41,11 +50,9 @@ const LOOK_MS = 20;
 
 /**
  * Runs a program to its end.
- * @returns the most memory that it had resident, in bytes, as far as looks every 20 ms tell: what the system says at the end
- *   counts ourselves as well, from before the program was loaded
  * @throws Error with the end of its stderr, when it fails or takes longer than three minutes
  */
-export async function run(command: string[]): Promise<number> {
+export async function run(command: string[]): Promise<Copied & { stdout: string }> {
   await using program = startProgram(command);
   let peakBytes = 0;
   const look = setInterval(() => {
@@ -55,11 +62,11 @@ export async function run(command: string[]): Promise<number> {
       // It has just ended.
     }
   }, LOOK_MS);
-  const { code, stderr } = await program
+  const { code, stdout, stderr } = await program
     .finished({ timeoutMs: RUN_LIMIT_MS })
     .finally(() => clearInterval(look));
   if (code !== 0) throw new Error(`${command.join(" ")} ended with ${code}: ${stderr.slice(-2000)}`);
-  return peakBytes;
+  return { peakBytes, stdout };
 }
 
 /** The first line of what a program says about its version. */

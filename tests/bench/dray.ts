@@ -5,8 +5,14 @@ import { type ContenderKind, run, versionLine } from "./contender.ts";
 /** Workers of the mirror; rclone gets as many transfers. */
 export const WORKERS = 8;
 
-/** dray with a content server and a mirror that are running already; the order is what is timed. */
-export function dray(durability: "batch" | "none"): ContenderKind {
+const RUN_ALONE = " (the run alone)";
+
+/**
+ * dray with a content server and a mirror that are running already; the order is what is timed.
+ * @param isRunAlone counts the order's run as the mirror does, from its beginning to its end, without the
+ *   process that gave the order: what each run of a repeated order takes
+ */
+export function dray(durability: "batch" | "none", isRunAlone = false): ContenderKind {
   const flags = durability === "batch" ? [] : ["--durability", durability];
   return {
     program: drayBinary(),
@@ -28,7 +34,7 @@ export function dray(durability: "batch" | "none"): ContenderKind {
       const { port } = await mirror.listening();
       const order = ["-m", "127.0.0.1", "-p", String(port), "-s", `127.0.0.1:${contentPort}:.:0`];
       return {
-        name: ["dray", ...flags].join(" "),
+        name: ["dray", ...flags].join(" ") + (isRunAlone ? RUN_ALONE : ""),
         version: versionLine(drayBinary(), "--version"),
         commands: [
           "dray content -p PORT -d SOURCE &",
@@ -40,7 +46,12 @@ export function dray(durability: "batch" | "none"): ContenderKind {
           { name: "content", pid: content.pid },
           { name: "mirror", pid: mirror.pid },
         ],
-        copy: () => run([drayBinary(), "initiate", ...order]),
+        copy: async () => {
+          if (!isRunAlone) return run([drayBinary(), "initiate", ...order]);
+          const { peakBytes, stdout } = await run([drayBinary(), "initiate", ...order, "--json"]);
+          const { durationMs } = JSON.parse(stdout.trimEnd().split("\n").at(-1)!) as { durationMs: number };
+          return { peakBytes, seconds: durationMs / 1000 };
+        },
       };
     },
   };

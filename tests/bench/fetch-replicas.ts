@@ -5,7 +5,7 @@ import { freePort } from "../support/free-port.ts";
 import { startDray, startProgram } from "../support/process.ts";
 import { startProxy } from "../support/proxy.ts";
 import type { Fault } from "../support/proxy-faults.ts";
-import { type ContenderKind, run, versionLine } from "./contender.ts";
+import { type ContenderKind, type Copied, run, versionLine } from "./contender.ts";
 import { nginxConfiguration } from "./fetch.ts";
 import { portOpen } from "./port-open.ts";
 
@@ -34,7 +34,7 @@ export function drayReplicas(trouble: Trouble | undefined, ...flags: string[]): 
       const ports: number[] = [];
       for (const server of servers) ports.push((await server.listening()).port);
       const destination = `${folder}/copy`;
-      const copyFrom = (ports: readonly number[]): Promise<number> => {
+      const copyFrom = (ports: readonly number[]): Promise<Copied> => {
         const from = ports.map((port) => `127.0.0.1:${port}`).join();
         return run([drayBinary(), "fetch", "--from", from, name, destination, ...flags]);
       };

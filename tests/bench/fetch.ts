@@ -57,8 +57,8 @@ export function curl(isCareful: boolean): ContenderKind {
           const steps = [["curl", "--silent", "--fail", "--output", to, url]];
           if (isCareful) steps.push(["sync", "--data", to], ["sha256sum", to]);
           let peakBytes = 0;
-          for (const step of steps) peakBytes = Math.max(peakBytes, await run(step));
-          return peakBytes;
+          for (const step of steps) peakBytes = Math.max(peakBytes, (await run(step)).peakBytes);
+          return { peakBytes };
         },
       };
     },

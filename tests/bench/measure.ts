@@ -41,8 +41,8 @@ export async function measure(
         if (row.isCold === true) await leavePageCache(data);
         const startedCpuSeconds = machineCpuSeconds();
         const startedMs = performance.now();
-        const peakBytes = await contender.copy();
-        const took = (performance.now() - startedMs) / 1000;
+        const { peakBytes, seconds } = await contender.copy();
+        const took = seconds ?? (performance.now() - startedMs) / 1000;
         const cpuSeconds = machineCpuSeconds() - startedCpuSeconds;
         say(`  ${round === 0 ? "warm-up" : `round ${round}`}  ${took.toFixed(2)} s  ${contender.name}`);
         if (round === 0) {

@@ -90,6 +90,43 @@ describe.each(SIGNALS)("a mirror that is ended by %s", (signal) => {
     expect(resultOf(finished)).toMatchObject({ files: 2, failed: 0 });
   });
 
+  test("while one of many files comes still counts those that had not changed, and asks for no other list", async () => {
+    const versions: Record<string, Uint8Array> = { ...files, c: Buffer.from("three") };
+    let isHolding = false;
+    let lists = 0;
+    using source = new ScriptedSource({
+      files: versions,
+      list: (connection, asked) => {
+        lists++;
+        connection.answerList(asked);
+      },
+      fetch: (connection, asked) => {
+        if (!isHolding) connection.answerFetch(asked);
+      },
+    });
+    using folder = tempFolder();
+    await using mirror = await SteadyServer.mirror(folder.join("mirror"), ["--grace", "0"]);
+    const orders = new MirrorOrders(mirror);
+    const first = await orders.ask(["-s", sourceText(source), "--json"]);
+    expect(resultOf(first)).toMatchObject({ files: 3, unchanged: 0, bytes: 11 });
+    versions["b"] = Buffer.from("longer");
+    isHolding = true;
+    const initiator = orders.start("-s", sourceText(source));
+    const isListed = (event: Record<string, unknown>): boolean =>
+      (event["sources"] as { listComplete: boolean }[] | undefined)?.[0]?.listComplete === true;
+    await initiator.waitFor(isListed, { what: "the complete list" });
+    await mirror.stop(signal);
+    isHolding = false;
+    await mirror.start();
+    const finished = await initiator.finished();
+    expect(finished.code).toBe(0);
+    expect(resultOf(finished)).toMatchObject({
+      ...{ files: 3, unchanged: 2, failed: 0, bytes: 14, bytesTransferred: 6 },
+      ...{ sizeMean: 14 / 3, sizeVariance: expect.closeTo(14 / 9) as number },
+    });
+    expect(lists).toBe(2);
+  });
+
   test("in the moment in which it accepts an order has it", async () => {
     using folder = tempFolder();
     using held = new HeldSource(files);

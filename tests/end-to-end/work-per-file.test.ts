@@ -85,7 +85,7 @@ describe.skipIf(!canCount)("what small files cost in system calls (skipped where
   test("one that has not changed costs a look on each side, and no byte", () => {
     expect(each("again", "content")()).toBeLessThan(1.3);
     expect(each("again", "content")("openat", "pread64", "read")).toBeLessThan(0.02);
-    expect(each("again", "mirror")()).toBeLessThan(2.8);
+    expect(each("again", "mirror")()).toBeLessThan(1.7);
     expect(each("again", "mirror")("rename", "utimensat", ...SYNCS)).toBeLessThan(0.02);
   });
 });

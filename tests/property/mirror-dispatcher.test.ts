@@ -59,6 +59,9 @@ class Bench {
         run: (job) => {
           if (this.#dispatcher === dispatcher) this.#running.push(job);
         },
+        look: () => {
+          throw new Error("nothing is listed");
+        },
         tell: () => {
           throw new Error("nothing is limited");
         },

@@ -29,7 +29,14 @@ test("a table has every contender, our ratio to it, whether the goal was reached
     ],
   };
   const measured = (name: string, seconds: number[]): Measured => ({
-    contender: { name, version: undefined, commands: [], destination: "", daemons: [], copy: async () => 0 },
+    contender: {
+      name,
+      version: undefined,
+      commands: [],
+      destination: "",
+      daemons: [],
+      copy: async () => ({ peakBytes: 0 }),
+    },
     seconds,
     cpuSeconds: seconds.map((one) => 2 * one),
     clientPeakBytes: 7 * 1024 ** 2,

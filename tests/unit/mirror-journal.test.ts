@@ -209,6 +209,33 @@ test("a damaged count of a list is none: the source is listed anew", () => {
   expect(journal.listSize(order.id, 0)).toBeUndefined();
 });
 
+describe("what a list held besides its items", () => {
+  const standing = {
+    directories: 3,
+    sizes: { count: 7, sumBytes: 2 ** 50 + 1, mean: 1 / 3, squaredDistance: 1e300 },
+  };
+
+  test("is known to the next mirror, until the list is made anew or only what failed is left of it", () => {
+    journal.markListComplete(order.id, 0, 5, standing);
+    reopen();
+    expect(journal.listSize(order.id, 0)).toBe(5);
+    expect(journal.standing(order.id, 0)).toEqual(standing);
+    expect(journal.standing(order.id, 1).sizes.count).toBe(0);
+    journal.retryFailed(order.id, 0);
+    expect(journal.listSize(order.id, 0)).toBe(0);
+    expect(journal.standing(order.id, 0)).toMatchObject({ directories: 0, sizes: { count: 0 } });
+    journal.clearSource(order.id, 0);
+    expect(journal.listSize(order.id, 0)).toBeUndefined();
+  });
+
+  test("is not known when it is damaged: the source is listed anew", () => {
+    journal.markListComplete(order.id, 0, 5, standing);
+    tamper("UPDATE completeLists SET standing = replace(standing, '7', '6')");
+    journal = new Journal(folder.join("journal.db"));
+    expect(journal.listSize(order.id, 0)).toBeUndefined();
+  });
+});
+
 test("a journal of another version is not used", () => {
   tamper("PRAGMA user_version = 99");
   expect(codeOf(readAll)).toBe("integrity");

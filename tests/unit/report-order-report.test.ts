@@ -34,7 +34,7 @@ function reportTo(
   stdout: Writable,
   stderr: Writable,
   options: { json?: boolean; now?: () => number } = {},
-): OrderReport {
+): Promise<OrderReport> {
   return createOrderReport({ json: false, now: () => 0, ...options, stdout, stderr });
 }
 
@@ -54,7 +54,7 @@ const order: OrderEvent[] = [
 describe("--json", () => {
   test("each event is one line of stdout exactly as received, and stderr stays empty", async () => {
     const [stdout, stderr] = [new Sink(), new Sink()];
-    const report = reportTo(stdout, stderr, { json: true });
+    const report = await reportTo(stdout, stderr, { json: true });
     for (const event of order) await report.event(event);
     await report.close();
     const lines = stdout.text.split("\n");
@@ -66,7 +66,7 @@ describe("--json", () => {
 
   test("is not capped: a program sees all failures", async () => {
     const stdout = new Sink();
-    const report = reportTo(stdout, new Sink(), { json: true });
+    const report = await reportTo(stdout, new Sink(), { json: true });
     for (let item = 0; item < 1000; item += 1) await report.event(failure({ path: `docs/${item}` }));
     await report.close();
     expect(stdout.text.split("\n")).toHaveLength(1001);
@@ -74,7 +74,7 @@ describe("--json", () => {
 
   test("draws no bars, not even on a terminal", async () => {
     const terminal = new TerminalScreen(80, 24);
-    const report = reportTo(new Sink(), terminal, { json: true });
+    const report = await reportTo(new Sink(), terminal, { json: true });
     for (const event of order) await report.event(event);
     await report.close();
     expect(terminal.lines).toEqual([""]);
@@ -84,7 +84,7 @@ describe("--json", () => {
 describe("piped", () => {
   test("progress goes to stderr, the result to stdout, and no control character to either", async () => {
     const [stdout, stderr] = [new Sink(), new Sink()];
-    const report = reportTo(stdout, stderr);
+    const report = await reportTo(stdout, stderr);
     for (const event of order) await report.event(event);
     await report.close();
     expect(stdout.text).toBe(resultText(result({ failed: 2 })));
@@ -102,7 +102,7 @@ describe("piped", () => {
 
   test("the result follows the last progress line when both go to one file", async () => {
     const both = new Sink();
-    const report = reportTo(both, both);
+    const report = await reportTo(both, both);
     for (const event of order) await report.event(event);
     await report.close();
     expect(both.text).toEndWith(`connection refused\n${resultText(result({ failed: 2 }))}`);
@@ -128,7 +128,7 @@ describe("on a terminal", () => {
     const terminal = new TerminalScreen(columns, rows);
     const stdout = new Sink();
     let nowMs = 0;
-    const report = reportTo(stdout, terminal, { now: () => nowMs });
+    const report = await reportTo(stdout, terminal, { now: () => nowMs });
     await report.event(accepted());
     await report.event(twoSources(10));
     return { terminal, stdout, report, passTo: (ms: number) => void (nowMs = ms) };
@@ -295,7 +295,7 @@ describe("a reader that is slow or gone", () => {
 
   test("holds up the events instead of filling the memory", async () => {
     const stdout = new SlowSink();
-    const report = reportTo(stdout, new Sink(), { json: true });
+    const report = await reportTo(stdout, new Sink(), { json: true });
     await report.event(failure({ message: "x".repeat(1000) }));
     let wentOn = false;
     const large = report.event(failure({ message: "x".repeat(2 * 1024 * 1024) })).then(() => (wentOn = true));
@@ -310,7 +310,7 @@ describe("a reader that is slow or gone", () => {
 
   test("close waits until all is written", async () => {
     const stdout = new SlowSink();
-    const report = reportTo(stdout, new Sink(), { json: true });
+    const report = await reportTo(stdout, new Sink(), { json: true });
     await report.event(result());
     let closed = false;
     const closing = report.close().then(() => (closed = true));
@@ -322,7 +322,7 @@ describe("a reader that is slow or gone", () => {
   });
 
   test("a full disk under stdout is an error", async () => {
-    const report = reportTo(new FailingSink("ENOSPC"), new Sink());
+    const report = await reportTo(new FailingSink("ENOSPC"), new Sink());
     await report.event(result());
     const error = await report.close().then(
       () => undefined,
@@ -336,14 +336,14 @@ describe("a reader that is slow or gone", () => {
   });
 
   test("a reader that has seen enough is none", async () => {
-    const report = reportTo(new FailingSink("EPIPE"), new Sink(), { json: true });
+    const report = await reportTo(new FailingSink("EPIPE"), new Sink(), { json: true });
     for (const event of order) await report.event(event);
     await report.close();
   });
 
   test("lost progress does not cost the result", async () => {
     const stdout = new Sink();
-    const report = reportTo(stdout, new FailingSink("EIO"));
+    const report = await reportTo(stdout, new FailingSink("EIO"));
     for (const event of order) await report.event(event);
     await report.close();
     expect(stdout.text).toBe(resultText(result({ failed: 2 })));
@@ -352,7 +352,7 @@ describe("a reader that is slow or gone", () => {
   test("a process that exits after close has written everything to a reader that came late", async () => {
     const program = `
       import { createOrderReport } from ${JSON.stringify(import.meta.resolve("../../src/report/order-report.ts"))};
-      const report = createOrderReport({ json: true, stdout: process.stdout, stderr: process.stderr, now: () => performance.now() });
+      const report = await createOrderReport({ json: true, stdout: process.stdout, stderr: process.stderr, now: () => performance.now() });
       const failure = ${JSON.stringify(failure({ message: "x".repeat(200) }))};
       for (let item = 0; item < 3000; item += 1) await report.event(failure);
       process.stderr.write("queued\\n");
