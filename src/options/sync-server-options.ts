@@ -140,7 +140,7 @@ export const syncServerTable = commandTable({
       type: integer(1, 1024),
       placeholder: "N",
       description: "commit and open at most this many files at the same time",
-      default: 128,
+      default: 512,
     },
     threads: {
       type: integer(1, 64),

@@ -1,19 +1,14 @@
 import { isNotFound } from "../errors/dray-error.ts";
 import type { Tree, TreePath } from "./ports.ts";
 
-interface Syncing {
-  readonly running: Promise<void>;
-  /** Begins when the running one is done. */
-  next: Promise<void> | undefined;
-}
-
 /** Directories that are remembered as lasting, at most. */
 const MAX_REMEMBERED = 10_000;
 
 /** Syncs of directories, shared: all who ask while one of the same directory runs get the next one. */
 export class DirectorySyncs {
   readonly #tree: Tree;
-  readonly #syncing = new Map<string, Syncing>();
+  readonly #ways = new SharedRuns();
+  readonly #own = new SharedRuns();
   /** The inodes of directories whose own names are durable, by path. */
   readonly #lasting = new Map<string, bigint>();
 
@@ -27,18 +22,22 @@ export class DirectorySyncs {
    * meanwhile, the removal.
    * @throws (the promise) a system error
    */
-  async sync(path: TreePath): Promise<void> {
+  sync(path: TreePath): Promise<void> {
+    return this.#ways.run(path.join("/"), () => this.#syncFound(path));
+  }
+
+  /** Several at once. */
+  async syncAll(paths: readonly TreePath[]): Promise<void> {
+    await Promise.all(paths.map((path) => this.sync(path)));
+  }
+
+  async #syncFound(path: TreePath): Promise<void> {
     try {
       await this.#syncWay(path);
     } catch (error) {
       if (!isNotFound(error) || path.length === 0 || this.#tree.stat(path) !== undefined) throw error;
       await this.sync(path.slice(0, -1));
     }
-  }
-
-  /** Several at once. */
-  async syncAll(paths: readonly TreePath[]): Promise<void> {
-    await Promise.all(paths.map((path) => this.sync(path)));
   }
 
   async #syncWay(path: TreePath): Promise<void> {
@@ -60,26 +59,40 @@ export class DirectorySyncs {
   }
 
   #sync(path: TreePath): Promise<void> {
-    const key = path.join("/");
-    const syncing = this.#syncing.get(key);
-    if (syncing === undefined) return this.#start(key, path);
-    const start = (): Promise<void> => this.#start(key, path);
-    syncing.next ??= syncing.running.then(start, start);
-    return syncing.next;
-  }
-
-  #start(key: string, path: TreePath): Promise<void> {
-    const syncing: Syncing = { running: this.#tree.syncDirectory(path), next: undefined };
-    this.#syncing.set(key, syncing);
-    const done = (): void => {
-      if (syncing.next === undefined && this.#syncing.get(key) === syncing) this.#syncing.delete(key);
-    };
-    syncing.running.then(done, done);
-    return syncing.running;
+    return this.#own.run(path.join("/"), () => this.#tree.syncDirectory(path));
   }
 
   #remember(key: string, inode: bigint): void {
     if (this.#lasting.size >= MAX_REMEMBERED) this.#lasting.clear();
     this.#lasting.set(key, inode);
+  }
+}
+
+interface SharedRun {
+  readonly running: Promise<void>;
+  /** Begins when the running one is done. */
+  next: Promise<void> | undefined;
+}
+
+/** Work that is done for all who ask before it begins. */
+class SharedRuns {
+  readonly #runs = new Map<string, SharedRun>();
+
+  run(key: string, work: () => Promise<void>): Promise<void> {
+    const run = this.#runs.get(key);
+    if (run === undefined) return this.#start(key, work);
+    const start = (): Promise<void> => this.#start(key, work);
+    run.next ??= run.running.then(start, start);
+    return run.next;
+  }
+
+  #start(key: string, work: () => Promise<void>): Promise<void> {
+    const run: SharedRun = { running: work(), next: undefined };
+    this.#runs.set(key, run);
+    const done = (): void => {
+      if (run.next === undefined && this.#runs.get(key) === run) this.#runs.delete(key);
+    };
+    run.running.then(done, done);
+    return run.running;
   }
 }

@@ -5,6 +5,8 @@ import { META_DATA_PATH, STATE_FOLDER, makeDirectories } from "./state-folder.ts
 
 /** Between two writes, at least. */
 const PAUSE_MS = 1_000;
+/** A long list is written less often: writing takes at most one part in so many of the time. */
+const REST = 20;
 
 /** `.dray/META-DATA`: for people, and for programs that read the seed's file. Nothing of ours depends on it. */
 export class MetaDataFile {
@@ -13,7 +15,7 @@ export class MetaDataFile {
   readonly #failed: (error: DrayError) => void;
   #isStale = false;
   #writing: Promise<void> | undefined;
-  #lastMs = -Infinity;
+  #notBeforeMs = -Infinity;
   #cancel: (() => void) | undefined;
 
   /**
@@ -35,7 +37,7 @@ export class MetaDataFile {
     this.#isStale = true;
     if (this.#cancel !== undefined || this.#writing !== undefined) return;
     const { clock } = this.#ports;
-    const atMs = Math.max(clock.monotonicMs(), this.#lastMs + PAUSE_MS);
+    const atMs = Math.max(clock.monotonicMs(), this.#notBeforeMs);
     this.#cancel = clock.wake(atMs, () => {
       this.#cancel = undefined;
       this.#write();
@@ -53,10 +55,12 @@ export class MetaDataFile {
 
   #write(): void {
     this.#isStale = false;
-    this.#lastMs = this.#ports.clock.monotonicMs();
+    const { clock } = this.#ports;
+    const startedMs = clock.monotonicMs();
     this.#writing = this.#replace()
       .catch((error: unknown) => this.#failed(asDrayError(error)))
       .then(() => {
+        this.#notBeforeMs = startedMs + Math.max(PAUSE_MS, REST * (clock.monotonicMs() - startedMs));
         this.#writing = undefined;
         if (this.#isStale) this.touch();
       });

@@ -174,7 +174,7 @@ export interface LedgerChange {
 
 /**
  * Small rows, in named tables. Reads see what was put at once; after a crash all of a put() is there or nothing
- * of it, and never a later one without an earlier one.
+ * of it, and never a later one without an earlier one. A killed process loses at most the puts of its last turn.
  */
 export interface Ledger {
   get(table: string, key: string): string | undefined;

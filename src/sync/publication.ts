@@ -1,4 +1,4 @@
-import { DrayError, systemErrorCode } from "../errors/dray-error.ts";
+import { DrayError, isNotFound, systemErrorCode } from "../errors/dray-error.ts";
 import { quoteName } from "../wire/names.ts";
 import type { DirectorySyncs } from "./directory-syncs.ts";
 import type { Clock, Stat, Tree, TreePath } from "./ports.ts";
@@ -69,23 +69,33 @@ export class Publisher {
     // Who may execute it may do so afterwards: the wire knows nothing of modes.
     if (expected !== undefined) staged.file.setMode(expected.mode);
     if (order.mtimeNs !== undefined) staged.file.setMtime(order.mtimeNs);
-    await staged.file.sync();
-    const look = this.#tree.stat(path);
-    if (!isUntouched(expected, look)) return { outcome: "changed", found: look };
-    const kept = expected === undefined ? undefined : await this.#keep(path, expected, order.keep);
-    if (expected !== undefined && kept === undefined)
-      return { outcome: "changed", found: this.#tree.stat(path) };
-    let isPlaced = false;
-    try {
-      isPlaced = this.#place(staged, path, kept?.stat);
-    } finally {
-      if (!isPlaced) kept?.undo();
-    }
+    await staged.sync();
+    const isPlaced =
+      expected === undefined
+        ? this.#moveToFree(staged.path, path)
+        : await this.#replace(staged, path, expected, order.keep);
     if (!isPlaced) return { outcome: "changed", found: this.#tree.stat(path) };
     const stat = staged.file.stat();
-    staged.file.close();
+    staged.published();
     await this.#syncs.sync(path.slice(0, -1));
     return { outcome: "published", stat };
+  }
+
+  /** @returns false when something else stands there than `expected` */
+  async #replace(staged: StagedFile, path: TreePath, expected: Stat, keep: Keep): Promise<boolean> {
+    if (!isUntouched(expected, this.#tree.stat(path))) return false;
+    const kept = await this.#keep(path, expected, keep);
+    if (kept === undefined) return false;
+    let isPlaced = false;
+    try {
+      // Between this look and the rename nobody else has a turn.
+      if (!isUntouched(kept.stat, this.#tree.stat(path))) return false;
+      this.#tree.rename(staged.path, path);
+      isPlaced = true;
+    } finally {
+      if (!isPlaced) kept.undo();
+    }
+    return true;
   }
 
   /**
@@ -154,21 +164,17 @@ export class Publisher {
     if (own !== undefined && own === this.#tree.stat(copy)?.inode) this.#tree.unlink(copy);
   }
 
-  /** One synchronous step. @returns false when something else stands there than `expected` */
-  #place(staged: StagedFile, path: TreePath, expected: Stat | undefined): boolean {
-    if (!isUntouched(expected, this.#tree.stat(path))) return false;
-    makeDirectories(this.#tree, path.slice(0, -1));
-    if (expected === undefined) return this.#moveToFree(staged.path, path);
-    this.#tree.rename(staged.path, path);
-    return true;
-  }
-
   /** Never replaces anything: a link fails where a rename would not. @returns whether the name was free */
-  #moveToFree(from: TreePath, to: TreePath): boolean {
+  #moveToFree(from: TreePath, to: TreePath, mayLackDirectory = true): boolean {
     try {
       this.#tree.link(from, to);
     } catch (error) {
       if (systemErrorCode(error) === "EEXIST") return false;
+      // The directory is mostly there: it is made only where it turns out not to be.
+      if (isNotFound(error) && mayLackDirectory) {
+        makeDirectories(this.#tree, to.slice(0, -1));
+        return this.#moveToFree(from, to, false);
+      }
       if (!isLinkImpossible(error)) throw error;
       if (this.#tree.stat(to) !== undefined) return false;
       this.#tree.rename(from, to);

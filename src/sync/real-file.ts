@@ -6,12 +6,15 @@ import type { RealSyncs } from "./real-syncs.ts";
 export class RealFile implements OpenFile {
   readonly #descriptor: number;
   readonly #syncs: RealSyncs;
+  readonly #device: number | undefined;
   /** Others who use the descriptor, on their threads: it is closed behind the last of them. */
   #users = 0;
   #isClosed = false;
 
-  constructor(descriptor: number, syncs: RealSyncs) {
+  /** @param device that the file is on, if it is known */
+  constructor(descriptor: number, syncs: RealSyncs, device?: number) {
     this.#descriptor = descriptor;
+    this.#device = device;
     this.#syncs = syncs;
   }
 
@@ -51,7 +54,7 @@ export class RealFile implements OpenFile {
   async sync(): Promise<void> {
     const release = this.hold().release;
     try {
-      await this.#syncs.sync(this.#descriptor);
+      await this.#syncs.sync(this.#descriptor, this.#device);
     } finally {
       release();
     }

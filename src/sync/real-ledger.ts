@@ -2,7 +2,6 @@ import type { Database, Statement } from "bun:sqlite";
 import * as fs from "node:fs";
 import { type DatabaseShape, guardDatabase, openOrSetAside } from "../disk/database.ts";
 import { syncDescriptor } from "../disk/sync.ts";
-import { asDrayError } from "../errors/dray-error.ts";
 import type { Ledger, LedgerChange } from "./ports.ts";
 
 const SHAPE: DatabaseShape = {
@@ -25,7 +24,17 @@ interface Row {
   value: string;
 }
 
-/** Rows in SQLite. A put() is one transaction at once, and durable when the log was synced, off this thread. */
+/** What is written and synced together. */
+interface Batch {
+  /** Those that are not in the database yet. */
+  changes: LedgerChange[];
+  readonly durable: Promise<void>;
+}
+
+/**
+ * Rows in SQLite. The puts of one turn are one transaction, at its end: then they outlive this process. Those of the time that a sync
+ * takes share the next one, off this thread.
+ */
 export class RealLedger implements Ledger {
   readonly isSetAside: boolean;
   readonly #database: Database;
@@ -34,8 +43,9 @@ export class RealLedger implements Ledger {
   readonly #page: Statement<Row, [string, string, number]>;
   readonly #set: Statement;
   readonly #remove: Statement;
-  #running: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
+  /** Of the batch that was begun last. */
+  #last: Promise<void> | undefined;
+  #next: Batch | undefined;
   #isClosed = false;
 
   /**
@@ -68,11 +78,13 @@ export class RealLedger implements Ledger {
   }
 
   get(table: string, key: string): string | undefined {
+    this.#commit(this.#next);
     return guard(() => this.#one.get(table, key)?.value);
   }
 
   *rows(table: string): Generator<readonly [string, string]> {
     for (let after = ""; ;) {
+      this.#commit(this.#next);
       const page = guard(() => this.#page.all(table, after, PAGE_ROWS));
       for (const { key, value } of page) yield [key, value];
       const last = page.at(-1);
@@ -82,49 +94,64 @@ export class RealLedger implements Ledger {
   }
 
   put(changes: readonly LedgerChange[]): Promise<void> {
-    try {
-      guard(() =>
-        this.#database.transaction(() => {
-          for (const { table, key, value } of changes) {
-            if (value === undefined) this.#remove.run(table, key);
-            else this.#set.run(table, key, value);
-          }
-        })(),
-      );
-    } catch (error) {
-      return Promise.reject(asDrayError(error));
-    }
-    return this.#sync();
+    const batch = (this.#next ??= this.#begin());
+    if (batch.changes.length === 0) setImmediate(() => this.#tryCommit(batch));
+    batch.changes.push(...changes);
+    return batch.durable;
   }
 
   close(): void {
     if (this.#isClosed) return;
+    this.#tryCommit(this.#next);
     this.#isClosed = true;
     for (const statement of [this.#one, this.#page, this.#set, this.#remove]) statement.finalize();
     this.#database.close();
     const close = (): void => fs.closeSync(this.#log);
-    if (this.#running === undefined) close();
-    else this.#running.then(close, close);
+    if (this.#last === undefined) close();
+    else this.#last.then(close, close);
   }
 
-  /** Puts that come while a sync runs share the next one. */
-  #sync(): Promise<void> {
-    if (this.#running === undefined) return this.#startSync();
-    const start = (): Promise<void> => this.#startSync();
-    this.#next ??= this.#running.then(start, start);
-    return this.#next;
-  }
-
-  #startSync(): Promise<void> {
-    this.#next = undefined;
-    // What SQLite's own closing has synced needs no sync of ours.
-    const running = this.#isClosed ? Promise.resolve() : syncDescriptor(this.#log);
-    this.#running = running;
+  /** A batch is open for more until the one before it is durable. */
+  #begin(): Batch {
+    const turn = this.#last ?? new Promise<void>((resolve) => setImmediate(resolve));
+    const write = (): Promise<void> => this.#write(batch);
+    const batch: Batch = { changes: [], durable: turn.then(write, write) };
+    const { durable } = batch;
+    this.#last = durable;
     const done = (): void => {
-      if (this.#running === running) this.#running = undefined;
+      if (this.#last === durable) this.#last = undefined;
     };
-    running.then(done, done);
-    return running;
+    durable.then(done, done);
+    return batch;
+  }
+
+  async #write(batch: Batch): Promise<void> {
+    this.#next = undefined;
+    this.#commit(batch);
+    // What SQLite's own closing has synced needs no sync of ours.
+    if (!this.#isClosed) await syncDescriptor(this.#log);
+  }
+
+  #tryCommit(batch: Batch | undefined): void {
+    try {
+      this.#commit(batch);
+    } catch {
+      // Who put it hears of it: it is tried again before the sync.
+    }
+  }
+
+  /** One transaction. @throws DrayError: nothing of it is written, and it can be tried again */
+  #commit(batch: Batch | undefined): void {
+    if (batch === undefined || batch.changes.length === 0) return;
+    guard(() =>
+      this.#database.transaction(() => {
+        for (const { table, key, value } of batch.changes) {
+          if (value === undefined) this.#remove.run(table, key);
+          else this.#set.run(table, key, value);
+        }
+      })(),
+    );
+    batch.changes = [];
   }
 }
 

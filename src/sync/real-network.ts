@@ -7,7 +7,7 @@ import type { Link, LinkEvents, Network } from "./ports.ts";
 /** Above this, who has more to send waits. Below, the system is never left without. */
 const FULL_BYTES = 256 * 1024;
 /** Messages up to this size that are written in one tick go out together. */
-const SMALL_BYTES = 4 * 1024;
+const SMALL_BYTES = 32 * 1024;
 
 export const realNetwork: Network = {
   dial: (target, timeoutMs, ready) =>

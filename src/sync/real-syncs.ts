@@ -11,6 +11,7 @@ const AVOID_MS = 30_000;
 
 interface Waiting {
   readonly descriptor: number;
+  readonly device: number | undefined;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -29,10 +30,14 @@ export class RealSyncs {
     this.#device = fs.statSync(rootPath).dev;
   }
 
-  /** @param descriptor stays open until the promise is settled. @throws (the promise) a system error */
-  sync(descriptor: number): Promise<void> {
+  /**
+   * @param descriptor stays open until the promise is settled
+   * @param device what it is on, if that is known
+   * @throws (the promise) a system error
+   */
+  sync(descriptor: number, device?: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ descriptor, resolve, reject });
+    this.#waiting.push({ descriptor, device, resolve, reject });
     this.#schedule();
     return promise;
   }
@@ -51,8 +56,11 @@ export class RealSyncs {
     const all = this.#waiting.splice(0);
     const canGroup = CAN_SYNC_FILE_SYSTEM && performance.now() >= this.#avoidUntilMs;
     if (!canGroup || all.length <= FEW) return all.forEach(syncOne);
-    const group = all.filter((each) => this.#isHere(each));
-    for (const each of all) if (!this.#isHere(each)) syncOne(each);
+    const group: Waiting[] = [];
+    for (const each of all) {
+      if (this.#isHere(each)) group.push(each);
+      else syncOne(each);
+    }
     if (group.length > 0) void this.#syncGroup(group);
   }
 
@@ -74,8 +82,8 @@ export class RealSyncs {
   }
 
   /** A folder below the root may be on another file system. */
-  #isHere({ descriptor }: Waiting): boolean {
-    return fs.fstatSync(descriptor).dev === this.#device;
+  #isHere({ descriptor, device }: Waiting): boolean {
+    return (device ?? fs.fstatSync(descriptor).dev) === this.#device;
   }
 }
 

@@ -91,7 +91,8 @@ export class RealTree implements Tree {
   open(path: TreePath): OpenFile {
     using place = this.#place(path);
     const descriptor = fs.openSync(place.at, READ_FLAGS);
-    if (fs.fstatSync(descriptor).isFile()) return new RealFile(descriptor, this.#syncs);
+    const stats = fs.fstatSync(descriptor);
+    if (stats.isFile()) return new RealFile(descriptor, this.#syncs, stats.dev);
     fs.closeSync(descriptor);
     throw new DrayError("refused", "it is no regular file");
   }

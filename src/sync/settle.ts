@@ -119,12 +119,17 @@ export class Settler {
       unsettled.pauseMs = last.stat.inode === stat.inode ? Math.min(2 * unsettled.pauseMs, maxMs) : firstMs;
     }
     const clockMs = stat.ctimeNs % COARSE_CLOCK_NS === 0n ? COARSE_CLOCK_MS : 0;
-    unsettled.dueMs = nowMs + Math.max(unsettled.pauseMs, writingPauseMs(stat.sizeBytes), clockMs);
+    unsettled.dueMs = nowMs + Math.max(unsettled.pauseMs, writingPauseMs(stat), clockMs);
     return undefined;
   }
 }
 
-/** What writes a large file may be held up between two writes: its looks are further apart. */
-function writingPauseMs(sizeBytes: number): number {
-  return Math.min(500, sizeBytes / (128 * 1024));
+/**
+ * What writes a large file may be held up between two writes: its looks are further apart. Unless nobody had written to it for
+ * as long when it was renamed, or given its times: files that are moved here, and copies that keep their dates.
+ */
+function writingPauseMs({ sizeBytes, mtimeNs, ctimeNs }: Stat): number {
+  const pauseMs = Math.min(500, sizeBytes / (128 * 1024));
+  const restedMs = Number((ctimeNs - mtimeNs) / 1_000_000n);
+  return restedMs >= pauseMs ? 0 : pauseMs;
 }

@@ -29,7 +29,10 @@ export class Staging {
   }
 }
 
-/** A file that grows out of sight. Publication or discard() ends it. */
+/** Who grows faster than this is written to the disk meanwhile, so that the last sync has little left to do. */
+const SYNC_STEP_BYTES = 64 * 1024 * 1024;
+
+/** A file that grows out of sight. published() or discard() ends it. */
 export interface StagedFile {
   readonly path: TreePath;
   readonly file: OpenFile;
@@ -38,6 +41,10 @@ export interface StagedFile {
   append(bytes: Uint8Array): void;
   /** Forgets what is behind `sizeBytes`. @throws a system error */
   cutBack(sizeBytes: number): void;
+  /** Makes content, size and times durable. @throws (the promise) a system error, of an earlier attempt as well */
+  sync(): Promise<void>;
+  /** It has another name now, and this one no more. */
+  published(): void;
   /** Removes it; if the disk refuses that, the next start does. Harmless after publication, and when called again. */
   discard(): void;
 }
@@ -47,7 +54,10 @@ class Staged implements StagedFile {
   readonly file: OpenFile;
   readonly #tree: Tree;
   #sizeBytes = 0;
-  #isDiscarded = false;
+  #syncAtBytes = SYNC_STEP_BYTES;
+  /** The system tells a failed write once: whoever syncs early has to remember it. */
+  #early: Promise<void> | undefined;
+  #isOver = false;
 
   constructor(tree: Tree, path: TreePath, file: OpenFile) {
     this.#tree = tree;
@@ -62,6 +72,7 @@ class Staged implements StagedFile {
   append(bytes: Uint8Array): void {
     this.file.write(bytes, this.#sizeBytes);
     this.#sizeBytes += bytes.length;
+    if (this.#sizeBytes >= this.#syncAtBytes && this.#early === undefined) this.#syncEarly();
   }
 
   cutBack(sizeBytes: number): void {
@@ -69,14 +80,34 @@ class Staged implements StagedFile {
     this.#sizeBytes = sizeBytes;
   }
 
+  async sync(): Promise<void> {
+    await this.#early;
+    await this.file.sync();
+  }
+
+  published(): void {
+    this.#isOver = true;
+    this.file.close();
+  }
+
   discard(): void {
-    if (this.#isDiscarded) return;
-    this.#isDiscarded = true;
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.file.close();
     try {
       this.#tree.unlink(this.path);
     } catch {
-      // It was published, or stays until clear(): out of sight, and nobody can do anything about it now.
+      // It stays until clear(): out of sight, and nobody can do anything about it now.
     }
+  }
+
+  #syncEarly(): void {
+    this.#syncAtBytes = this.#sizeBytes + SYNC_STEP_BYTES;
+    this.#early = this.file.sync();
+    // A failure stays, and sync() throws it.
+    this.#early.then(
+      () => (this.#early = undefined),
+      () => {},
+    );
   }
 }

@@ -80,7 +80,7 @@ async function listeningPorts(server: Program): Promise<{ sendPort: number; rece
   return { sendPort: await portOf("send"), receivePort: await portOf("receive") };
 }
 
-/** Two roots over a socket, with the times kept and nothing asked. It runs when it is told to. */
+/** Two roots over a socket, with the times kept and nothing asked. It runs when it is told to, and syncs nothing to the disk. */
 export const unison: SyncKind = {
   name: "unison",
   program: "unison",

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { FileServer, fetchPieces } from "../support/file-server.ts";
 import { type ContentServer, sourceText, Stage } from "../support/stage.ts";
 import { canCount, countCalls } from "../support/system-calls.ts";
+import { SyncParty } from "../support/sync-party.ts";
 import { tempFolder } from "../support/temp.ts";
 import { makeLargeFile, makeManyFiles } from "../support/tree.ts";
 
@@ -89,6 +91,52 @@ describe.skipIf(!canCount)("what small files cost in system calls (skipped where
     expect(each("again", "mirror")("rename", "utimensat", ...SYNCS)).toBeLessThan(0.02);
   });
 });
+
+describe.skipIf(!canCount)(
+  "what a small file costs that is synced, in system calls (skipped where there is no strace)",
+  () => {
+    const works: Record<"client" | "server", Map<string, number>>[] = [];
+    beforeAll(async () => {
+      for (const count of [FEW, MANY]) {
+        await using party = await SyncParty.start(["a"]);
+        const tree = { seed: 4, count, directories: 10, minBytes: 4_000, maxBytes: 6_000 };
+        makeManyFiles(party.temp.join("made"), tree);
+        const isThere = (): boolean => party.events("a", "sent").length === count;
+        let client: Map<string, number> | undefined;
+        const server = await countCalls(party.program("server").pid, async () => {
+          client = await countCalls(party.program("a").pid, async () => {
+            renameSync(party.temp.join("made"), party.folder("a", "many"));
+            await party.until(isThere, `${count} files to be sent`);
+          });
+        });
+        works.push({ client: client!, server });
+      }
+    });
+    const each = (side: "client" | "server"): ReturnType<typeof perUnit> =>
+      perUnit(works[0]![side], works[1]![side], MANY - FEW);
+
+    test("the client opens and reads it once, and neither syncs nor sends it by itself", () => {
+      const calls = each("client");
+      expect(calls("openat")).toBeLessThan(2.8);
+      expect(calls("pread64")).toBeLessThan(1.2);
+      expect(calls("pwrite64", "write")).toBeLessThan(3);
+      expect(calls(...SYNCS)).toBeLessThan(0.4);
+      expect(calls(...SENDS)).toBeLessThan(0.5);
+      expect(calls()).toBeWithin(5, 30);
+    });
+
+    test("the server makes, writes and links it once, and neither syncs nor answers it by itself", () => {
+      const calls = each("server");
+      expect(calls("openat")).toBeLessThan(4);
+      expect(calls("link", "linkat", "rename", "renameat", "renameat2")).toBeLessThan(1.1);
+      expect(calls("unlink", "unlinkat")).toBeLessThan(1.1);
+      expect(calls("pwrite64", "write")).toBeLessThan(3.5);
+      expect(calls(...SYNCS)).toBeLessThan(0.5);
+      expect(calls(...SENDS)).toBeLessThan(0.5);
+      expect(calls()).toBeWithin(5, 25);
+    });
+  },
+);
 
 describe.skipIf(!canCount)(
   "what a large file costs in system calls (skipped where there is no strace)",

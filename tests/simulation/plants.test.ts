@@ -20,7 +20,7 @@ const KNOWN: Readonly<Record<string, number>> = {
   "a conflict copy takes the place of an older one": 159,
   "the list is taken before the client is registered": 168,
   "a damaged chunk is not cut off again": 740,
-  "who sends a file counts as having it, whatever came to it meanwhile": 120,
+  "who sends a file counts as having it, whatever came to it meanwhile": 2174,
   "what a crash left in staging stays": 19,
   "nothing is kept among the versions": 4,
   "deletes are forgotten when the server restarts": 81,

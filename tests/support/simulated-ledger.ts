@@ -9,6 +9,8 @@ export class SimulatedLedgerStore {
   readonly #random: Random;
   /** Puts that the running system sees and that are not durable yet, oldest first. */
   #fresh: (readonly LedgerChange[])[] = [];
+  /** Of those, the first so many outlive the process: they are in the hands of the system. */
+  #handedOver = 0;
   #durable: Tables = new Map();
   tables: Tables = new Map();
   generation = 0;
@@ -29,8 +31,19 @@ export class SimulatedLedgerStore {
       get: (table, key) => this.tables.get(table)?.get(key),
       rows: (table) => sorted(this.tables.get(table)),
       put: (changes) => this.#put(changes, isDead),
-      close: () => {},
+      close: () => {
+        if (!isDead()) this.#handedOver = this.#fresh.length;
+      },
     };
+  }
+
+  /** The process is killed: puts that wait for their transaction, at the end of the turn, are lost, the later before the earlier. */
+  loseProcess(): void {
+    if (this.#fresh.length > this.#handedOver) {
+      this.#fresh.length = this.#random.integer(this.#handedOver, this.#fresh.length);
+      this.#restart();
+    }
+    this.#handedOver = this.#fresh.length;
   }
 
   /** The power fails: some of the last puts are lost, whole ones, and the later before the earlier. */
@@ -39,7 +52,13 @@ export class SimulatedLedgerStore {
     for (const changes of this.#fresh.slice(0, this.#random.integer(0, this.#fresh.length)))
       apply(this.#durable, changes);
     this.#fresh = [];
+    this.#handedOver = 0;
+    this.#restart();
+  }
+
+  #restart(): void {
     this.tables = new Map([...this.#durable].map(([table, rows]) => [table, new Map(rows)]));
+    for (const changes of this.#fresh) apply(this.tables, changes);
   }
 
   async #put(changes: readonly LedgerChange[], isDead: () => boolean): Promise<void> {
@@ -48,12 +67,17 @@ export class SimulatedLedgerStore {
     apply(this.tables, changes);
     this.#fresh.push(changes);
     const { generation } = this;
+    // At the end of the turn.
+    this.#clock.wake(this.#clock.monotonicMs(), () => {
+      if (this.generation === generation && !isDead()) this.#handedOver = this.#fresh.length;
+    });
     const { promise, resolve } = Promise.withResolvers<void>();
     const [fromMs, toMs] = this.syncMs;
     this.#clock.wake(this.#clock.monotonicMs() + fromMs + this.#random.next() * (toMs - fromMs), () => {
       if (this.generation !== generation) return;
       const position = this.#fresh.indexOf(changes);
       for (const earlier of this.#fresh.splice(0, position + 1)) apply(this.#durable, earlier);
+      this.#handedOver = Math.max(0, this.#handedOver - (position + 1));
       if (!isDead()) resolve();
     });
     return await promise;

@@ -121,6 +121,8 @@ export class Wire {
   readonly link: Link;
   readonly codes: number[] = [];
   readonly heard: Heard[] = [];
+  /** What the heads of the hub's chunks said, in order. */
+  readonly chunkMd5s: { readonly name: string; readonly md5: Uint8Array }[] = [];
   /** Closed, and with which error. */
   end: { error: Error | undefined } | undefined;
   hasPeerEnded = false;
@@ -191,6 +193,7 @@ export class Wire {
           return void this.codes.push(event.code);
         case "chunkHead":
           this.#chunk = { name: event.name!, parts: [] };
+          this.chunkMd5s.push({ name: event.name!, md5: event.md5.slice() });
           return;
         case "chunkData":
           return void this.#chunk!.parts.push(event.data.slice());

@@ -85,11 +85,12 @@ export class SimulatedMachine {
     return ports;
   }
 
-  /** SIGKILL: what was written stays, synced or not. */
+  /** SIGKILL: what was written stays, synced or not; of the ledger, what the process had handed over. */
   kill(): void {
     if (this.#killProcess === undefined) return;
     this.#killProcess();
     this.#killProcess = undefined;
+    this.ledgerStore.loseProcess();
     this.world.network.vanish(this.address);
   }
 

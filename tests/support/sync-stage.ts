@@ -97,6 +97,7 @@ export class StageClient {
   watcher!: SimulatedWatcher;
   hasher!: SimulatedHasher;
   isRunning = false;
+  #closeLedger: () => void = () => {};
 
   constructor(stage: SyncStage, number: number, more: Partial<AgentSettings>) {
     this.stage = stage;
@@ -115,6 +116,7 @@ export class StageClient {
 
   start(): this {
     const ports = this.machine.boot();
+    this.#closeLedger = () => ports.ledger.close();
     this.watcher = ports.watcher;
     this.hasher = ports.hasher;
     this.agent = new Agent(ports, this.settings, (event) => this.events.push(event));
@@ -126,6 +128,7 @@ export class StageClient {
   stop(): void {
     this.isRunning = false;
     this.stage.world.clock.settled(this.agent.stop());
+    this.#closeLedger();
     this.machine.kill();
   }
 

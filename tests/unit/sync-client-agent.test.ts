@@ -372,6 +372,28 @@ describe("bad days", () => {
     expectAll(stage, { one: content, two: content });
   });
 
+  test("a large file is damaged on its way, there and back, and arrives all the same", () => {
+    const stage = new SyncStage(34);
+    stage.startHub();
+    const [a, b] = [1, 2].map(() => stage.client({ chunkBytes: 300_000 }).start());
+    stage.settle();
+    const content = "0123456789".repeat(250_000);
+    const sent = { up: 0, down: 0 };
+    // One byte far behind the beginning, on the way to the server, and on the way from it.
+    stage.world.network.tamper = (bytes, from) => {
+      const way = from === stage.server.address ? "down" : "up";
+      const before = sent[way];
+      sent[way] += bytes.length;
+      if (before < 1_700_000 && sent[way] >= 1_700_000) bytes[bytes.length - 5]! ^= 1;
+    };
+    a!.write("large", content);
+    const hasArrived = (): boolean => b!.events.some(({ type }) => type === "received");
+    stage.world.clock.until(hasArrived, "the file at the other client", 120_000);
+    stage.settle();
+    expect(Math.min(sent.up, sent.down)).toBeGreaterThan(2 * content.length);
+    expectAll(stage, { large: content });
+  });
+
   test("a client is killed at any moment of a busy run", () => {
     for (let seed = 100; seed < 130; seed++) {
       const { stage, a, b } = two(seed);

@@ -66,6 +66,27 @@ describe("sending a file", () => {
     expect(run.end).toBe("damaged");
   });
 
+  test("to a server of ours the Close follows the only chunk at once; what the chunk is refused for counts", () => {
+    for (const [chunkCode, closeCode, end] of [
+      [ok, ok, "committed"],
+      [ok, fileLocked, "locked"],
+      [ok, badChecksum, "again"],
+      [fileLocked, fileLocked, "locked"],
+      [badChecksum, badChecksum, "again"],
+      [checksumAbort, fileLocked, "again"],
+    ] as const) {
+      const run = new UploadRun(4, 4, true);
+      expect(sendAll(run)).toEqual(["0+4", "close"]);
+      expect(run.stop()).toBe(false);
+      run.chunkAnswered(4, chunkCode);
+      expect(run.end).toBeUndefined();
+      expect(sendAll(run)).toEqual([]);
+      run.closeAnswered(closeCode);
+      expect(run.end).toBe(end);
+    }
+    expect(sendAll(new UploadRun(5, 4, true))).toEqual(["0+4", "4+1"]);
+  });
+
   test("locked: nothing more, no Close, no Abort", () => {
     const run = new UploadRun(8, 4, false);
     sendAll(run);

@@ -373,6 +373,23 @@ test("a staged file that cannot be removed is left to the next start", () => {
   expect(boot(machine).store.staging.clear()).toBe(1);
 });
 
+test("what the disk refused while a large file grew is not forgotten when a later sync succeeds", () => {
+  const { world, machine } = prepared(14);
+  const { tree, store } = boot(machine);
+  const staged = store.staging.create();
+  const { file } = staged;
+  const sync = file.sync.bind(file);
+  let syncs = 0;
+  file.sync = () => (++syncs === 1 ? Promise.reject(systemError("EIO")) : sync());
+  const portion = new Uint8Array(8 * 1024 * 1024);
+  for (let count = 0; count < 9; count++) staged.append(portion);
+  expect(syncs).toBe(1);
+  const order = { path: ["large"], expected: undefined, keep: AS_VERSION };
+  expect(() => world.clock.settled(store.publisher.publish(staged, order))).toThrow(/EIO/);
+  expect(tree.stat(["large"])).toBeUndefined();
+  staged.discard();
+});
+
 test("leftovers of staging are removed, and nothing else", () => {
   const { machine } = prepared(13);
   const { store } = boot(machine);

@@ -5,6 +5,7 @@ import type { Link, OpenFile, RunningDigest } from "../../src/sync/ports.ts";
 import { serveControl, askControl } from "../../src/sync/real-control.ts";
 import { RealHasher } from "../../src/sync/real-hasher.ts";
 import { realClock } from "../../src/sync/real-clock.ts";
+import { DrayError } from "../../src/errors/dray-error.ts";
 import { RealLedger } from "../../src/sync/real-ledger.ts";
 import { realNetwork } from "../../src/sync/real-network.ts";
 import { openRealPorts } from "../../src/sync/real-ports.ts";
@@ -168,6 +169,16 @@ describe("the ledger", () => {
     await put;
     first.close();
     expect(open(path).get("t", "k")).toBe("v");
+  });
+
+  test("keeps what nobody waited for when it is closed, and what is put behind that fails", async () => {
+    const path = join(folder(), "sync.db");
+    const first = open(path);
+    const puts = [1, 2, 3].map((number) => first.put([{ table: "t", key: `${number}`, value: "v" }]));
+    first.close();
+    await Promise.all(puts);
+    await expect(first.put([{ table: "t", key: "4", value: "v" }])).rejects.toThrow(DrayError);
+    expect([...open(path).rows("t")].map(([key]) => key)).toEqual(["1", "2", "3"]);
   });
 
   test("that is damaged is set aside", () => {

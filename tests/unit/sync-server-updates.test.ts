@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { HubStage, type Heard, bytes, md5 } from "../support/sync-hub-stage.ts";
+import { NO_MD5 } from "../../src/wire/sync-messages.ts";
+import { HubStage, type Heard, type Peer, bytes, md5 } from "../support/sync-hub-stage.ts";
 
 const OK = 0x0001;
 const BAD_CHECKSUM = 0x0002;
@@ -292,6 +293,26 @@ test("a client of ours gets one answer to everything, and several files at once"
   stage.until(() => stage.events.filter(({ type }) => type === "delivered").length === 4, "the deliveries");
   reader.own.named("request", "a", md5(bytes("content of a")));
   expect(reader.own.codesOf(4)[3]).toBe(OK);
+});
+
+test("a client of ours gets large files without digests of their chunks; one that came to harm comes again with them", () => {
+  const stage = new HubStage(1, { maxChunkBytes: 2 ** 30, chunkBytes: 1_000_000 });
+  const [author, reader, stranger] = [stage.client(), stage.client(), stage.client()];
+  for (const peer of [reader, stranger]) peer.metaData();
+  reader.pair("a".repeat(32));
+  const content = "0123456789".repeat(250_000);
+  const digests = (peer: Peer): (Uint8Array | undefined)[] =>
+    peer.updates.chunkMd5s.filter(({ name }) => name === "a").map((chunk) => chunk.md5);
+  const right = [0, 1, 2].map((index) =>
+    md5(bytes(content).subarray(index * 1_000_000, (index + 1) * 1_000_000)),
+  );
+  let refusals = 1;
+  reader.updates.answer = ({ type }) => (type === "close" && refusals-- > 0 ? BAD_CHECKSUM : OK);
+  author.own.upload("a", content, 1_000_000);
+  expect(stranger.hears(1)).toMatchObject([{ name: "a", content }]);
+  expect(digests(stranger)).toEqual(right);
+  expect(reader.hears(2)).toMatchObject([{ name: "a" }, { name: "a", content }]);
+  expect(digests(reader)).toEqual([NO_MD5, NO_MD5, NO_MD5, ...right]);
 });
 
 test("what is not told to everybody yet counts for nobody as heard", () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { NO_MD5 } from "../../src/wire/sync-messages.ts";
 import { systemError } from "../support/simulated-tree.ts";
 import { HubStage, bytes, md5 } from "../support/sync-hub-stage.ts";
 
@@ -306,6 +307,29 @@ test("of a client of ours large chunks are checked with the whole file", () => {
   const last = stage.hub.roster.get("a");
   expect(last?.md5).toBe(Buffer.from(md5(large)).toString("hex"));
   expect(stage.machine.user().stat(["a"])?.sizeBytes).toBe(3_000_000);
+});
+
+test("chunks without digests are taken of a client of ours, and checked with the whole file; of others they are not", () => {
+  const stage = new HubStage();
+  const [ours, stranger] = [stage.client(), stage.client()];
+  ours.metaData();
+  ours.pair("0".repeat(32));
+  const [first, second] = [bytes("x".repeat(900)), bytes("y".repeat(300))];
+  const whole = bytes("x".repeat(900) + "y".repeat(300));
+  for (const [last, code] of [
+    [bytes(`${"y".repeat(299)}z`), BAD_CHECKSUM],
+    [second, OK],
+  ] as const) {
+    const before = ours.own.codes.length;
+    ours.own.chunk("a", first, { md5: NO_MD5 });
+    ours.own.chunk("a", last, { md5: NO_MD5 });
+    ours.own.named("close", "a", md5(whole));
+    expect(ours.own.codesOf(before + 3).slice(before)).toEqual([OK, OK, code]);
+    expect(stage.content("a")).toBe(code === OK ? Buffer.from(whole).toString() : undefined);
+    expect(stage.staged()).toEqual([]);
+  }
+  stranger.own.chunk("b", first, { md5: NO_MD5 });
+  expect(stranger.own.codesOf(1)).toEqual([BAD_CHECKSUM]);
 });
 
 test("a file that is there already with the same content is confirmed, and nobody hears of it", () => {

@@ -66,6 +66,19 @@ describe("a changed file", () => {
     }
   });
 
+  test("is looked at longer when it is large, unless nobody had written to it for as long when it was put there", () => {
+    const large = 2 ** 30;
+    const written = stat(large, 10_000);
+    const moved = { ...written, ctimeNs: written.ctimeNs + 600_000_000n };
+    const justMoved = { ...written, ctimeNs: written.ctimeNs + 400_000_000n };
+    const tookMs = [written, moved, justMoved].map((found) => {
+      const settler = new Settler();
+      settler.hint("a", 0);
+      return run(settler, () => found).atMs;
+    });
+    expect(tookMs).toEqual([550, 100, 550]);
+  });
+
   test("is looked at again only when a coarse clock has gone on", () => {
     const settler = new Settler();
     settler.hint("a", 0);

@@ -10,6 +10,8 @@ import type { ChunkPlace } from "./received-file.ts";
 
 /** What a server's messages do here. The codes that the promises give are the answers. */
 export interface InboxHost {
+  /** The server is ours: what has no digest of its own is held against that of the whole. */
+  isOurs(): boolean;
   /** Why nothing of this name can be taken, as the end of a sentence; undefined: it can. */
   refusal(name: string): string | undefined;
   refused(name: string, why: string): void;
@@ -38,7 +40,7 @@ export interface Arrived {
 /** Files that one server may have open at the same time. */
 const MAX_OPEN = 256;
 /** Ends of files and deletes that are being worked on; then the peer has to wait. */
-const MAX_LANDING = 64;
+const MAX_LANDING = 512;
 /** Bytes that are here and not hashed. */
 const MAX_UNHASHED_BYTES = 16 * 1024 * 1024;
 
@@ -95,7 +97,8 @@ export class Inbox {
   #chunkHead(head: SyncSubject & { sizeBytes: number }): void {
     const answer = this.#channel.replies.reserve();
     const file = this.#fileOf(head);
-    this.#chunk = { file, place: file?.begin(head.sizeBytes), md5: head.md5, answer };
+    const isBare = this.#host.isOurs() && knownMd5Text(head.md5) === undefined;
+    this.#chunk = { file, place: file?.begin(head.sizeBytes, isBare), md5: head.md5, answer };
   }
 
   #fileOf({ name }: SyncSubject): IncomingFile | undefined {

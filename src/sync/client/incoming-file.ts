@@ -15,6 +15,7 @@ export class IncomingFile {
   readonly #progress = new ReceivedFile();
   #digest: RunningDigest | undefined;
   #isInline = true;
+  #isBare = false;
   #hashedToBytes = 0;
   #checks: Promise<unknown> = Promise.resolve();
   /** Of the first chunk: the whole file's, if no other comes. */
@@ -43,10 +44,14 @@ export class IncomingFile {
     await Promise.all([this.#digest?.digest(), this.#whole?.digest()]);
   }
 
-  /** A chunk begins. */
-  begin(sizeBytes: number): ChunkPlace {
-    this.#isInline = sizeBytes <= INLINE_BYTES;
-    this.#digest = this.#isInline ? undefined : this.#hasher.begin();
+  /**
+   * A chunk begins.
+   * @param isBare it has no digest: that of the whole file is all there is to compare
+   */
+  begin(sizeBytes: number, isBare: boolean): ChunkPlace {
+    this.#isBare = isBare;
+    this.#isInline = !isBare && sizeBytes <= INLINE_BYTES;
+    this.#digest = this.#isInline || isBare ? undefined : this.#hasher.begin();
     this.#hashedToBytes = this.#progress.sizeBytes;
     return this.#progress.begin();
   }
@@ -56,8 +61,8 @@ export class IncomingFile {
     if (this.#isDropped || !this.#progress.isWanted(place)) return;
     this.staged.append(bytes);
     this.#progress.appended(bytes.length);
-    if (!this.#isInline && this.staged.sizeBytes - this.#hashedToBytes >= PORTION_BYTES)
-      this.#hashPortion(this.#digest!);
+    if (this.#digest !== undefined && this.staged.sizeBytes - this.#hashedToBytes >= PORTION_BYTES)
+      this.#hashPortion(this.#digest);
   }
 
   /**
@@ -67,15 +72,13 @@ export class IncomingFile {
    */
   checkChunk(place: ChunkPlace, md5: Uint8Array): Promise<number> {
     const endBytes = this.#progress.sizeBytes;
-    const digest = this.#digest;
-    this.#digest = undefined;
-    const found = this.#isInline
-      ? this.#md5Of(place, endBytes)
-      : this.#md5Behind(digest!, this.#progress.isWanted(place));
+    const isBare = this.#isBare;
+    const found = this.#found(place, endBytes);
     found.catch(() => undefined); // told where it is waited for, which may be later
     const checked = this.#checks.then(async () => {
       const text = await found;
-      const verdict = this.#progress.checked(place, endBytes - place.offsetBytes, text === md5Text(md5));
+      const isGood = isBare || text === md5Text(md5);
+      const verdict = this.#progress.checked(place, endBytes - place.offsetBytes, isGood);
       if (verdict.keep) this.#keep(text, place.offsetBytes, endBytes);
       else if (verdict.cutToBytes === undefined) this.drop();
       else if (!this.#isDropped) this.staged.cutBack(verdict.cutToBytes);
@@ -109,6 +112,14 @@ export class IncomingFile {
     this.staged.discard();
   }
 
+  /** The digest of a chunk; undefined for one that has none to be compared with. */
+  async #found(place: ChunkPlace, endBytes: number): Promise<string | undefined> {
+    const digest = this.#digest;
+    this.#digest = undefined;
+    if (digest !== undefined) return await this.#md5Behind(digest, this.#progress.isWanted(place));
+    return this.#isBare ? undefined : await this.#md5Of(place, endBytes);
+  }
+
   /** Of what is in the cache of the system anyway. */
   async #md5Of(place: ChunkPlace, endBytes: number): Promise<string> {
     if (!this.#progress.isWanted(place)) return "";
@@ -134,8 +145,8 @@ export class IncomingFile {
   }
 
   /** A chunk is good: what it adds to the digest of all. */
-  #keep(md5: string, fromBytes: number, toBytes: number): void {
-    if (fromBytes === 0 && this.#whole === undefined) {
+  #keep(md5: string | undefined, fromBytes: number, toBytes: number): void {
+    if (fromBytes === 0 && this.#whole === undefined && md5 !== undefined) {
       this.#first = { md5, sizeBytes: toBytes };
       return;
     }

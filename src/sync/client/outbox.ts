@@ -24,6 +24,8 @@ export interface UploadEvents {
 
 /** Small messages that are on their way without an answer. */
 const MAX_UNANSWERED = 512;
+/** Files that the server has open, from the first chunk to Close; it refuses more than 64 unless it is told otherwise. */
+const MAX_OPEN_THERE = 32;
 
 /**
  * What goes to the server over one connection, and what is answered. Towards our own server many messages are on
@@ -35,8 +37,12 @@ export class Outbox {
   readonly #hasher: Hasher;
   readonly #settings: OutboxSettings;
   readonly #answers: AwaitedAnswers;
-  /** In the order of their turns. */
   readonly #files = new Set<OutgoingFile>();
+  /** Those that may have something to send, in the order of their turns. */
+  readonly #active = new Set<OutgoingFile>();
+  readonly #openThere = new Set<OutgoingFile>();
+  /** Ready for their first chunk, and waiting until the server has fewer open. */
+  readonly #atTheDoor = new Set<OutgoingFile>();
   readonly #messages: { type: SyncNamedType; name: string; md5: Uint8Array; awaited: Awaited }[] = [];
   #isOurs = false;
   #onTheirWayBytes = 0;
@@ -74,23 +80,29 @@ export class Outbox {
       source,
       this.#hasher,
       {
-        changed: () => this.pump(),
+        changed: () => {
+          this.#active.add(outgoing);
+          this.pump();
+        },
         closing: (md5) => events.closing(md5),
         gone: (lengthBytes) => {
           this.#onTheirWayBytes -= lengthBytes;
+          if (this.#files.has(outgoing)) this.#active.add(outgoing);
         },
         confirmed: (lengthBytes) => events.progressed(lengthBytes),
         ended: (end, md5, error) => {
-          this.#files.delete(outgoing);
+          for (const set of this.#sets()) set.delete(outgoing);
           events.ended(end, md5, error);
           this.pump();
         },
       },
     );
     this.#files.add(outgoing);
+    this.#active.add(outgoing);
     this.pump();
     return () => {
       const isStopped = outgoing.stop();
+      if (this.#files.has(outgoing)) this.#active.add(outgoing);
       this.pump();
       return isStopped;
     };
@@ -134,7 +146,7 @@ export class Outbox {
   close(): void {
     this.#isClosed = true;
     for (const file of this.#files) file.abandon();
-    this.#files.clear();
+    for (const set of this.#sets()) set.clear();
   }
 
   #sendOne(): boolean {
@@ -148,45 +160,67 @@ export class Outbox {
         return true;
       }
     }
-    for (const file of this.#files) {
-      if (!this.#sendOf(file, isBusy)) continue;
+    for (const file of this.#active) {
+      const outcome = this.#sendOf(file, isBusy);
+      if (outcome === "waits") continue;
       // To the end of the line: each file has its turn.
-      if (this.#files.delete(file)) this.#files.add(file);
+      const isActive = this.#active.delete(file);
+      if (outcome === "nothing") continue;
+      if (isActive) this.#active.add(file);
+      return true;
+    }
+    return this.#letIn();
+  }
+
+  /** @returns whether another file may go on */
+  #letIn(): boolean {
+    if (this.#openThere.size >= MAX_OPEN_THERE) return false;
+    for (const next of this.#atTheDoor) {
+      this.#atTheDoor.delete(next);
+      this.#active.add(next);
       return true;
     }
     return false;
   }
 
-  #sendOf(file: OutgoingFile, isBusy: boolean): boolean {
-    const ready = file.ready;
+  #sendOf(file: OutgoingFile, isBusy: boolean): "sent" | "waits" | "nothing" {
+    const ready = file.ready();
     if (ready === undefined) return this.#prepare(file, isBusy);
-    if (isBusy && !this.#isOurs && ready.kind !== "abort") return false;
+    if (isBusy && !this.#isOurs && ready.kind !== "abort") return "waits";
+    if (ready.kind === "chunk" && !this.#openThere.has(file)) {
+      if (this.#openThere.size >= MAX_OPEN_THERE) {
+        this.#atTheDoor.add(file);
+        return "nothing";
+      }
+      this.#openThere.add(file);
+    }
+    if (ready.kind !== "chunk") this.#openThere.delete(file);
     if (ready.kind === "abort") {
       // Out with it first: its end may begin the same file anew.
       this.#channel.send({ type: "abort", name: file.name, md5: ready.md5 });
       file.take(ready);
-      return true;
+      return "sent";
     }
     file.take(ready);
-    if (ready.kind === "chunk") {
-      this.#channel.sendBytes(ready.bytes);
-      this.#answers.add(ready.awaited, this.#clock.monotonicMs());
-    } else {
-      this.#channel.send({ type: ready.kind, name: file.name, md5: ready.md5 });
-      this.#answers.add(ready.awaited, this.#clock.monotonicMs());
-    }
-    return true;
+    if (ready.kind === "chunk") this.#channel.sendBytes(ready.bytes);
+    else this.#channel.send({ type: ready.kind, name: file.name, md5: ready.md5 });
+    this.#answers.add(ready.awaited, this.#clock.monotonicMs());
+    return "sent";
   }
 
-  /** Has the next chunk read and hashed. @returns whether something was begun */
-  #prepare(file: OutgoingFile, isBusy: boolean): boolean {
-    if (isBusy && !this.#isOurs) return false;
+  #sets(): readonly Set<OutgoingFile>[] {
+    return [this.#files, this.#active, this.#openThere, this.#atTheDoor];
+  }
+
+  /** Has the next chunk read and hashed. */
+  #prepare(file: OutgoingFile, isBusy: boolean): "sent" | "waits" | "nothing" {
+    if (isBusy && !this.#isOurs) return "waits";
     const lengthBytes = file.nextLengthBytes;
-    if (lengthBytes === undefined) return false;
+    if (lengthBytes === undefined) return "nothing";
     const isFull = this.#onTheirWayBytes + lengthBytes > this.#settings.windowBytes;
-    if (isFull && this.#onTheirWayBytes > 0) return false;
+    if (isFull && this.#onTheirWayBytes > 0) return "waits";
     this.#onTheirWayBytes += lengthBytes;
     file.prepare();
-    return true;
+    return "sent";
   }
 }

@@ -246,8 +246,9 @@ export class PathKeeper {
     const entry = this.#core.book.at(file.name);
     if (file.closeMd5 !== undefined && file.closeMd5 !== file.md5) {
       if (isOurs) {
+        // The server sends it once more, with digests of its chunks.
         file.staged.discard();
-        return this.#failed(entry, "its digest is not the one that the server says");
+        return SYNC_STATUS.badChecksum;
       }
       // Others put all kinds of things there; the old content is in the versions.
       this.#core.tell({ type: "warning", message: `${file.name} came with a digest that is not its own` });
@@ -296,10 +297,11 @@ export class PathKeeper {
 
   async #exclusively<T>(entry: PathEntry, work: () => Promise<T>): Promise<T> {
     return await this.#core.turns.run(entry.name, async () => {
-      await this.#uploads.yieldTo(entry);
-      this.#settleRequest(entry.name);
+      // From here on: at the end of the upload that gives way another one must not begin.
       entry.work = "landing";
       try {
+        await this.#uploads.yieldTo(entry);
+        this.#settleRequest(entry.name);
         return await work();
       } finally {
         entry.work = undefined;

@@ -22,7 +22,7 @@ export interface SessionSettings extends OutboxSettings {
   readonly silenceMs: number;
 }
 
-export interface SessionHost extends Omit<InboxHost, "metadata"> {
+export interface SessionHost extends Omit<InboxHost, "metadata" | "isOurs"> {
   /** A list of all that the server has begins. @param serverId of our own kind of server */
   listBegins(serverId: string | undefined): void;
   listed(entry: MetadataEntry): void;
@@ -148,6 +148,7 @@ export class Session {
       closed: (error) => this.#closed(error),
     });
     const inbox = new Inbox(channel, this.#staging, this.#ports.hasher, {
+      isOurs: () => this.isOurs,
       refusal: (name) => this.#host.refusal(name),
       obstacle: (name) => this.#host.obstacle(name),
       refused: (name, why) => this.#host.refused(name, why),

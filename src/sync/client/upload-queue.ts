@@ -8,7 +8,7 @@ export interface UploadLimits {
 
 /** One file and one chunk at a time: what every server understands. */
 export const LITERAL_UPLOADS: UploadLimits = { files: 1, largeFiles: 1, largeBytes: Infinity };
-export const PARALLEL_UPLOADS: UploadLimits = { files: 32, largeFiles: 4, largeBytes: 4 * 1024 * 1024 };
+export const PARALLEL_UPLOADS: UploadLimits = { files: 512, largeFiles: 4, largeBytes: 4 * 1024 * 1024 };
 
 /** Which files are sent next, pure: in the order in which they came, large ones a few at a time. */
 export class UploadQueue {

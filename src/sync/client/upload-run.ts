@@ -56,6 +56,11 @@ export class UploadRun {
     return this.#confirmedBytes;
   }
 
+  /** All goes in one chunk, and Close right behind it: should that be refused, Close is, too. */
+  get isSingle(): boolean {
+    return this.#isWindowed && this.#sizeBytes <= this.#chunkBytes;
+  }
+
   /** No chunk is sent any more, and no Close. */
   get isBrokenOff(): boolean {
     return this.#phase === "draining" || (this.#phase === "ended" && this.#end !== "committed");
@@ -70,7 +75,7 @@ export class UploadRun {
     if (lengthBytes > 0 || this.#isEmptyChunkDue) {
       return { step: "chunk", offsetBytes: this.#nextBytes, lengthBytes };
     }
-    return this.#onTheirWay > 0 ? undefined : { step: "close" };
+    return this.#onTheirWay > 0 && !this.isSingle ? undefined : { step: "close" };
   }
 
   sent(step: UploadStep): void {
@@ -90,6 +95,7 @@ export class UploadRun {
   /** The answer to the oldest unanswered chunk, whose length was `lengthBytes`. */
   chunkAnswered(lengthBytes: number, code: number): void {
     this.#onTheirWay--;
+    if (this.#phase === "closing") return this.#answeredBehindClose(lengthBytes, code);
     if (this.#phase === "draining") {
       // The lock came free while the rest was on its way, and the server takes that for a new file.
       if (isPlainOk(code) && this.#end === "locked") this.#owesAbort = true;
@@ -115,8 +121,8 @@ export class UploadRun {
   closeAnswered(code: number | "none"): void {
     this.#phase = "ended";
     if (code === "none" || isPlainOk(code)) this.#end = "committed";
-    else if (hasStatus(code, "fileLocked")) this.#end = "locked";
-    else this.#end = this.#isWindowed ? "again" : "damaged";
+    else if (hasStatus(code, "fileLocked")) this.#end ??= "locked";
+    else this.#end ??= this.#isWindowed ? "again" : "damaged";
   }
 
   /** Breaks it off, as far as that can still be done. @returns false when Close is sent: its answer decides */
@@ -126,9 +132,16 @@ export class UploadRun {
     return true;
   }
 
+  /** The answer to Close comes next, and is a refusal if this is one: but this one says why. */
+  #answeredBehindClose(lengthBytes: number, code: number): void {
+    if (isPlainOk(code)) this.#confirmedBytes += lengthBytes;
+    else if (hasStatus(code, "fileLocked")) this.#end = "locked";
+    else if (lengthBytes > 0) this.#end = "again";
+  }
+
   #refused(lengthBytes: number, code: number): void {
     if (lengthBytes === 0 && hasStatus(code, "badSize")) return; // then a bare Close stands for an empty file
-    if (this.#isWindowed && this.#sizeBytes > this.#chunkBytes) return this.#drain("again", true);
+    if (this.#isWindowed) return this.#drain("again", true);
     this.#strikes++;
     if (this.#strikes > MAX_STRIKES) return this.#drain("damaged", true);
     this.#nextBytes = this.#confirmedBytes;

@@ -11,6 +11,8 @@ import type { UploadEnd } from "./upload-run.ts";
 /** After a failure, doubling. */
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 300_000;
+/** From this size on the user's file is written to the disk while it is being sent, and not only before its end. */
+const EARLY_SYNC_BYTES = 16 * 1024 * 1024;
 
 interface Running {
   readonly entry: PathEntry;
@@ -96,6 +98,8 @@ export class Uploads {
     const { name } = entry;
     const { file, path } = opened;
     const verify = (): void => this.#verify(path, file, stamp);
+    const early = stamp.sizeBytes < EARLY_SYNC_BYTES ? undefined : file.sync();
+    early?.catch(() => undefined); // thrown where it is waited for
     running.stop = this.#core.online()!.outbox.upload(
       { name, sizeBytes: stamp.sizeBytes, isCareful: this.#careful.has(name) },
       { file, verify },
@@ -104,6 +108,7 @@ export class Uploads {
         closing: async (md5) => {
           const sent = { ...stamp, md5, sequence: undefined };
           // Should the power fail now, the file must not look as if its user had deleted it.
+          await early;
           await Promise.all([file.sync(), this.#core.syncs.sync(path.slice(0, -1))]);
           await this.#core.book.record(entry, { base: entry.base, intent: { kind: "upload", sent } });
         },

@@ -1,4 +1,5 @@
 import { DrayError } from "../../errors/dray-error.ts";
+import { NO_MD5 } from "../../wire/sync-messages.ts";
 import { type KnownMetadataEntry, metadataLines } from "../../wire/sync-metadata.ts";
 import type { Hasher, Md5, OpenFile, RunningDigest } from "../ports.ts";
 import { bytesOf } from "./changes.ts";
@@ -8,6 +9,8 @@ import type { Roster } from "./roster.ts";
 const INLINE_BYTES = 64 * 1024;
 /** Chunks that are being hashed while earlier ones are on their way. */
 const AHEAD = 3;
+/** Of the file META-DATA, what is written at once. */
+const PORTION_LENGTH = 64 * 1024;
 
 /** A part of what is delivered, hashed and ready to go. */
 export interface OutgoingChunk {
@@ -15,6 +18,13 @@ export interface OutgoingChunk {
   readonly md5: Md5;
   /** May be called again, to send it again. @throws DrayError "changed", a system error */
   read(into: Uint8Array): void;
+}
+
+/** How a file is cut. */
+export interface DeliveryForm {
+  readonly chunkBytes: number;
+  /** Of a file of several chunks they go without digests: who gets it compares the whole. */
+  readonly isBare: boolean;
 }
 
 /** What is delivered, in chunks. */
@@ -33,17 +43,24 @@ export class FileSource implements DeliverySource {
   readonly #sizeBytes: number;
   readonly #md5: Md5;
   readonly #chunkBytes: number;
+  readonly #isBare: boolean;
   #position = 0;
   #isBegun = false;
   #ahead: Promise<OutgoingChunk>[] = [];
 
   /** @param md5 of the whole file, 32 hexadecimal digits */
-  constructor(hasher: Hasher, file: OpenFile, sizeBytes: number, md5: string, chunkBytes: number) {
+  constructor(
+    hasher: Hasher,
+    file: OpenFile,
+    { sizeBytes, md5 }: { readonly sizeBytes: number; readonly md5: string },
+    form: DeliveryForm,
+  ) {
     this.#hasher = hasher;
     this.#file = file;
     this.#sizeBytes = sizeBytes;
     this.#md5 = bytesOf(md5);
-    this.#chunkBytes = chunkBytes;
+    this.#chunkBytes = form.chunkBytes;
+    this.#isBare = form.isBare && sizeBytes > form.chunkBytes;
   }
 
   async next(): Promise<OutgoingChunk | undefined> {
@@ -68,6 +85,7 @@ export class FileSource implements DeliverySource {
   }
 
   async #prepare(fromBytes: number, sizeBytes: number): Promise<OutgoingChunk> {
+    if (this.#isBare) return { sizeBytes, md5: NO_MD5, read: (into) => this.#read(into, fromBytes) };
     if (sizeBytes <= INLINE_BYTES) {
       const bytes = new Uint8Array(sizeBytes);
       this.#read(bytes, fromBytes);
@@ -135,8 +153,14 @@ export class MetaDataSource implements DeliverySource {
 
 /** What `.dray/META-DATA` holds, in portions. */
 export function* metaDataPortions(serverId: string, roster: Roster): Generator<Uint8Array, void> {
-  for (const line of metadataLines({ id: serverId }, liveEntries(roster)))
-    yield new Uint8Array(Buffer.from(line));
+  let lines = "";
+  for (const line of metadataLines({ id: serverId }, liveEntries(roster))) {
+    lines += line;
+    if (lines.length < PORTION_LENGTH) continue;
+    yield new Uint8Array(Buffer.from(lines));
+    lines = "";
+  }
+  if (lines !== "") yield new Uint8Array(Buffer.from(lines));
 }
 
 /** Files only: who reads this from the seed's text alone would ask for each deleted one. */

@@ -3,7 +3,7 @@ import { chunkHeadBytes, encodeSyncMessage, writeChunkHead } from "../../wire/sy
 import { NO_MD5, SYNC_STATUS, hasStatus } from "../../wire/sync-messages.ts";
 import { METADATA_NAME } from "../../wire/sync-reserved.ts";
 import type { Clock, Link } from "../ports.ts";
-import type { DeliverySource, OutgoingChunk } from "./delivery-source.ts";
+import type { DeliveryForm, DeliverySource, OutgoingChunk } from "./delivery-source.ts";
 import { DeliveryState, type Sent } from "./delivery-state.ts";
 import { KnownVersions } from "./known-versions.ts";
 import { ProgressTimer } from "./progress-timer.ts";
@@ -11,7 +11,7 @@ import { UpdateQueue } from "./update-queue.ts";
 
 /** Under way to a client of ours at the same time. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
-const WINDOW_MESSAGES = 128;
+const WINDOW_MESSAGES = 1024;
 /** Data in a chunk to a client of ours. */
 const OUR_CHUNK_BYTES = 1024 * 1024;
 /** How long a client that has never answered a Close or a Delete is waited for; then it is taken for one that does not. */
@@ -42,7 +42,7 @@ export interface FeedHub {
   buffer(sizeBytes: number): Uint8Array;
   metaData(chunkBytes: number): DeliverySource;
   /** Decided now, in the pool's turn. */
-  open(feed: Feed, name: string, chunkBytes: number): Promise<Delivery>;
+  open(feed: Feed, name: string, form: DeliveryForm): Promise<Delivery>;
   /** A delivery begins, or has ended. */
   overlap(feed: Feed, name: string): void;
   delivered(feed: Feed, name: string, sequence: number): void;
@@ -227,6 +227,8 @@ export class Feed {
       case "abort":
         return this.#beginAnew(transfer, true, this.#retryMs(transfer.name));
       case "dropped":
+        // With digests of its chunks it shows which of them suffers, and only that is sent again.
+        if (transfer.isWindowed) this.#careful.add(transfer.name);
         return this.#beginAnew(transfer, false, this.#retryMs(transfer.name));
       case "restart":
         this.#careful.add(transfer.name);
@@ -290,7 +292,8 @@ export class Feed {
     // What the client has is known only when it has answered; then it is looked at again.
     if (this.isDelivering(name)) return;
     const isWindowed = this.isOurs && !this.#careful.has(name);
-    const delivery = await this.#open(name, isWindowed ? OUR_CHUNK_BYTES : this.#hub.chunkBytes);
+    const chunkBytes = isWindowed ? OUR_CHUNK_BYTES : this.#hub.chunkBytes;
+    const delivery = await this.#open(name, { chunkBytes, isBare: isWindowed });
     if (delivery.what === "nothing") return;
     if (this.#isClosed) {
       if (delivery.what === "file") delivery.source.close();
@@ -304,9 +307,9 @@ export class Feed {
     this.#current = undefined;
   }
 
-  async #open(name: string, chunkBytes: number): Promise<Delivery> {
+  async #open(name: string, form: DeliveryForm): Promise<Delivery> {
     try {
-      return await this.#hub.open(this, name, chunkBytes);
+      return await this.#hub.open(this, name, form);
     } catch (error) {
       this.#hub.warn(
         `Cannot send ${JSON.stringify(name)} to ${this.link.peer}: ${asDrayError(error).message}`,

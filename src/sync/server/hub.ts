@@ -10,7 +10,13 @@ import { Staging } from "../staging.ts";
 import { Versions } from "../versions.ts";
 import { Changes, type StagedUpload, bytesOf, hexOf, isStamped } from "./changes.ts";
 import { Clients } from "./clients.ts";
-import { FileSource, MetaDataSource, type DeliverySource, metaDataPortions } from "./delivery-source.ts";
+import {
+  type DeliveryForm,
+  type DeliverySource,
+  FileSource,
+  MetaDataSource,
+  metaDataPortions,
+} from "./delivery-source.ts";
 import type { Delivery, Feed, FeedHub, FeedTimes } from "./feed.ts";
 import { ConnectionLimits } from "./connection-limits.ts";
 import type { HubObserver, HubSettings } from "./hub-settings.ts";
@@ -341,11 +347,11 @@ export class Hub implements SessionHub, FeedHub {
     return new MetaDataSource(this.hasher, this.#id, this.roster, chunkBytes);
   }
 
-  open(feed: Feed, name: string, chunkBytes: number): Promise<Delivery> {
-    return this.#jobs.run(async () => this.#openNow(feed, name, chunkBytes));
+  open(feed: Feed, name: string, form: DeliveryForm): Promise<Delivery> {
+    return this.#jobs.run(async () => this.#openNow(feed, name, form));
   }
 
-  #openNow(feed: Feed, name: string, chunkBytes: number): Delivery {
+  #openNow(feed: Feed, name: string, form: DeliveryForm): Delivery {
     if (name === PRIVATE_FOLDER) return { what: "delete", sequence: 0, md5: NO_MD5 };
     const entry = this.roster.get(name);
     const checked = syncedPath(name, { isWindows: false });
@@ -354,8 +360,7 @@ export class Hub implements SessionHub, FeedHub {
     if (entry.kind === "deleted") return { what: "delete", sequence, md5: bytesOf(entry.md5) };
     const file = this.#ports.tree.open(checked.path);
     if (isStamped(entry, file.stat())) {
-      const source = new FileSource(this.hasher, file, entry.sizeBytes, entry.md5, chunkBytes);
-      return { what: "file", sequence, source };
+      return { what: "file", sequence, source: new FileSource(this.hasher, file, entry, form) };
     }
     file.close();
     this.#adopt(name, checked.path);

@@ -1,5 +1,5 @@
 import { type DrayError, asDrayError } from "../../errors/dray-error.ts";
-import { SYNC_STATUS } from "../../wire/sync-messages.ts";
+import { NO_MD5, SYNC_STATUS } from "../../wire/sync-messages.ts";
 import type { Hasher, Md5, RunningDigest, TreePath } from "../ports.ts";
 import type { StagedFile } from "../staging.ts";
 import { type ChunkAnswer, Strikes } from "./strikes.ts";
@@ -22,7 +22,8 @@ export interface UploadSetting {
   readonly limits: UploadLimits;
   /**
    * Whether the Close will be held against the digest of the whole file, and refused if it is not that. Then chunks that take
-   * long to hash are not hashed by themselves as well: that would halve the rate, and find nothing more.
+   * long to hash are not hashed by themselves as well, and may come without a digest: that would halve the rate, and find
+   * nothing more.
    */
   readonly isCheckedWhole: boolean;
   stage(): StagedFile;
@@ -106,7 +107,8 @@ export class Upload {
       this.#staged ??= this.#setting.stage();
       const atBytes = this.#staged.sizeBytes;
       this.#staged.append(data);
-      if (data.length === chunk.sizeBytes && data.length <= INLINE_BYTES) {
+      const isBare = this.#setting.isCheckedWhole && isSameMd5(chunk.md5, NO_MD5);
+      if (!isBare && data.length === chunk.sizeBytes && data.length <= INLINE_BYTES) {
         chunk.computed = this.#setting.hasher.md5(data);
         return;
       }

@@ -69,6 +69,8 @@ export class Oracle {
     if (md5 === undefined) return;
     if (how !== "renames") this.#claims.delete(md5);
     const key = `${node.number}:${name}`;
+    // What nobody else can take away any more.
+    if (how !== "overwrites") this.#latest.delete(key);
     const removed = this.#removed.get(key) ?? new Set();
     this.#removed.set(key, removed);
     for (const seen of this.#seen.get(key) ?? []) removed.add(seen);

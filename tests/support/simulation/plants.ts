@@ -201,8 +201,8 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
           Hub.prototype,
           "open",
           (real) =>
-            async function (this: Hub, feed, name, chunkBytes) {
-              const delivery = await real.call(this, feed, name, chunkBytes);
+            async function (this: Hub, feed, name, form) {
+              const delivery = await real.call(this, feed, name, form);
               const bytes = queued.get(feed)?.get(name);
               queued.get(feed)?.delete(name);
               if (delivery.what !== "file" || bytes === undefined) return delivery;

@@ -433,4 +433,28 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
     },
   },
+  {
+    bug: "at the end of an upload that gives way to a delivery the next one begins, and runs while the delivery is put in place",
+    foundBy: 4515,
+    story: {
+      seed: 4515,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [0.1, 5],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 100, on: 2, do: "append", name: "a", parts: 3, pause: 337, held: false },
+        { after: 0, on: 2, do: "stall", ms: 8643 },
+        { after: 0, on: 1, do: "write", name: "a", bytes: 3477 },
+        { after: 462, on: 1, do: "delete", name: "a" },
+      ],
+    },
+  },
 ];

@@ -261,6 +261,7 @@ export class World {
     if (ports === undefined) return;
     const over = (): void => {
       if (node.ports !== ports) return;
+      ports.ledger.close();
       node.machine.kill();
       node.dead();
     };
