@@ -1,7 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { type RunningServer, startContent } from "../support/content-server.ts";
-import { peakRssBytes } from "../support/memory.ts";
 import { startDray } from "../support/process.ts";
 import { ramFolder } from "../support/ram-folder.ts";
 import { makeLargeFile } from "../support/tree.ts";
@@ -27,12 +26,8 @@ test("a fetch from several servers needs no more memory for 2 GiB than for 64 Mi
     const list = servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
     const peakOf = async (name: string): Promise<number> => {
       await using program = startDray(["fetch", "--from", list, name, folder.join("saved"), "--json"]);
-      let peakBytes = 0;
-      for await (const event of program.lines({ timeoutMs: 120_000 })) {
-        if (event.type === "progress") peakBytes = peakRssBytes(program.pid);
-        if (event.type === "error") throw new Error(String(event["message"]));
-      }
-      expect((await program.finished()).code).toBe(0);
+      expect((await program.finished({ timeoutMs: 120_000 })).code).toBe(0);
+      const peakBytes = program.peakRssBytes;
       fs.rmSync(folder.join("saved"), { recursive: true });
       return peakBytes;
     };

@@ -58,6 +58,13 @@ export class Program implements AsyncDisposable {
     this.exit = this.watch();
   }
 
+  /** The most memory that it ever had resident, in bytes; once it has ended. */
+  get peakRssBytes(): number {
+    const usage = this.child.resourceUsage();
+    if (usage === undefined) throw new Error("it is running still");
+    return usage.maxRSS;
+  }
+
   /** The events of `--json` that have come so far. */
   get events(): readonly DrayEvent[] {
     return this.seenEvents;

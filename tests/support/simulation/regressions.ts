@@ -457,4 +457,33 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
     },
   },
+  {
+    bug: "a server that was taken for another kind shows that it is ours, and the upload under way is forgotten, its file stuck for ever",
+    foundBy: 554224708,
+    story: {
+      seed: 554224708,
+      clients: 2,
+      hasLiteral: false,
+      around: {
+        latencyMs: [20, 80],
+        portionBytes: 65536,
+        windowBytes: 262144,
+        tickMs: 1,
+        syncMs: [0, 4],
+        hashMs: [0, 3],
+        withoutLinks: [],
+      },
+      steps: [
+        { after: 205, on: 1, do: "stall", ms: 79776 },
+        { after: 7038, on: 2, do: "delete", name: "c" },
+        { after: 756, on: 1, do: "write", name: "c", bytes: 91 },
+        { after: 729, on: 3, do: "write", name: "b", bytes: 715 },
+        { after: 100, on: 2, do: "atomic-save", name: "d/y", bytes: 71 },
+        { after: 608, on: 2, do: "away", ms: 32881 },
+        { after: 711, on: 3, do: "write", name: "a", bytes: 165 },
+        { after: 0, on: 0, do: "quiesce" },
+        { after: 0, on: 1, do: "write", name: "c", bytes: 65, synced: true },
+      ],
+    },
+  },
 ];
