@@ -38,6 +38,8 @@ export class Replica {
   error: string | undefined;
   /** What it did wrong, and where. */
   culprit: string | undefined;
+  /** How long it had been silent when others had done its work, in milliseconds; undefined once it has sent something good since. */
+  overtakenAfterMs: number | undefined;
   wasConnected = false;
 
   constructor(id: ReplicaId, target: DialTarget) {

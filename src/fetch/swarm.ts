@@ -27,7 +27,7 @@ import {
 const DRAIN_LIMIT_BYTES = 1024 * 1024;
 /** Longer silence of one that was asked for something is worth a word in the end… */
 const NOTABLE_SILENCE_MS = 1_000;
-/** …and also this one, if others have done its work meanwhile. */
+/** …and also this one, if others have done its work meanwhile, and nothing good came from it after that. */
 const OVERTAKEN_SILENCE_MS = 200;
 
 export interface SwarmSettings {
@@ -167,6 +167,7 @@ export class Swarm implements RunTaker {
     if (!isRight) return this.tell({ type: "wrong", request, piece });
     run.takenBytes += bytes.length;
     replica.verifiedBytes += bytes.length;
+    replica.overtakenAfterMs = undefined;
     this.tell({ type: "verified", request, piece });
   }
 
@@ -282,7 +283,7 @@ export class Swarm implements RunTaker {
     const { replica } = run.request;
     receiver.isCancelled = true;
     const silentMs = this.#runs.silentMs(replica, performance.now());
-    if (silentMs >= OVERTAKEN_SILENCE_MS) replica.culprit ??= silenceText(silentMs);
+    if (silentMs >= OVERTAKEN_SILENCE_MS) replica.overtakenAfterMs = silentMs;
     if (receiver.outstandingBytes <= DRAIN_LIMIT_BYTES) return;
     this.#disconnectQuietly(replica);
   }
@@ -332,8 +333,10 @@ export class Swarm implements RunTaker {
   #noteSilent(): void {
     const nowMs = performance.now();
     for (const replica of this.#replicas.values()) {
-      const silentMs = this.#runs.silentMs(replica, nowMs);
-      if (silentMs >= NOTABLE_SILENCE_MS) replica.culprit ??= silenceText(silentMs);
+      const { overtakenAfterMs } = replica;
+      const silentMs = overtakenAfterMs ?? this.#runs.silentMs(replica, nowMs);
+      if (overtakenAfterMs !== undefined || silentMs >= NOTABLE_SILENCE_MS)
+        replica.culprit ??= silenceText(silentMs);
     }
   }
 
