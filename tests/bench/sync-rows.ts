@@ -16,6 +16,9 @@ const SAVES = 15;
 const PATIENCE_MS = 180_000;
 const LARGE_BYTES = 1024 * MIB;
 
+const WALL_LARGE =
+  "The wall: both ends share two cores, and each has to compute that MD5 once; with reading, sending, receiving and writing that makes 0.65x at the most. Tried: chunks without digests of their own, sending while it is hashed, syncing while it comes (twice as fast together).";
+
 interface SyncRow {
   name: string;
   title: string;
@@ -48,9 +51,12 @@ const ROWS: readonly SyncRow[] = [
     ],
     goals: (ms, md5Ms) => [
       ...peerLines(ms, "dray"),
-      goalLine("`dray` at least 0.8x the rate of one core's MD5", md5Ms / ms("dray")! >= 0.8, [
-        `${(md5Ms / ms("dray")!).toFixed(2)}x; MD5 of as much takes ${md5Ms.toFixed(0)} ms`,
-      ]),
+      goalLine(
+        "`dray` at least 0.8x the rate of one core's MD5",
+        md5Ms / ms("dray")! >= 0.8,
+        [`${(md5Ms / ms("dray")!).toFixed(2)}x; MD5 of as much takes ${md5Ms.toFixed(0)} ms`],
+        WALL_LARGE,
+      ),
     ],
   },
   {
