@@ -78,6 +78,11 @@ const NONE_STANDING: StandingCounts = {
   sizes: { count: 0, sumBytes: 0, mean: 0, squaredDistance: 0 },
 };
 
+function standingText({ directories, sizes }: StandingCounts): string {
+  const { count, sumBytes, mean, squaredDistance } = sizes;
+  return JSON.stringify([directories, count, sumBytes, mean, squaredDistance]);
+}
+
 interface ItemRow {
   id: number;
   orderId: string;
@@ -230,9 +235,7 @@ export class Journal {
    * @param standing what it held besides
    */
   markListComplete(orderId: string, position: number, items: number, standing = NONE_STANDING): void {
-    const { directories, sizes } = standing;
-    const { count, sumBytes, mean, squaredDistance } = sizes;
-    const text = JSON.stringify([directories, count, sumBytes, mean, squaredDistance]);
+    const text = standingText(standing);
     guard(() =>
       this.#database
         .query("INSERT OR REPLACE INTO completeLists VALUES (?, ?, ?, ?, ?)")
@@ -300,15 +303,21 @@ export class Journal {
     return this.#changeState(orderId, position, ITEM_STATE.again, ITEM_STATE.waiting);
   }
 
-  /** Lets all that running orders have achieved wait again: what is there as it should be is not fetched. */
+  /**
+   * Lets all that running orders have achieved wait again: what is there as it should be is not fetched. A list of
+   * which some was found standing, and only counted, is made anew.
+   */
   lookAgain(): void {
-    guard(() =>
+    const isRunning = "orderId IN (SELECT id FROM orders WHERE state = 'running')";
+    this.#transaction(() => {
+      this.#database.run(`DELETE FROM completeLists WHERE standing <> ? AND ${isRunning}`, [
+        standingText(NONE_STANDING),
+      ]);
       this.#database.run(
         `UPDATE items SET state = ${ITEM_STATE.waiting}, attempts = 0, code = NULL, message = NULL
-         WHERE state IN (${ITEM_STATE.done}, ${ITEM_STATE.unchanged})
-           AND orderId IN (SELECT id FROM orders WHERE state = 'running')`,
-      ),
-    );
+         WHERE state IN (${ITEM_STATE.done}, ${ITEM_STATE.unchanged}) AND ${isRunning}`,
+      );
+    });
   }
 
   /**

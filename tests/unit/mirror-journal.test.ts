@@ -215,6 +215,18 @@ describe("what a list held besides its items", () => {
     sizes: { count: 7, sumBytes: 2 ** 50 + 1, mean: 1 / 3, squaredDistance: 1e300 },
   };
 
+  test("is not believed after another boot: the list is made anew, others are not", () => {
+    journal.saveOrder(order);
+    journal.addItems(order.id, 1, files(2));
+    journal.markListComplete(order.id, 0, 5, standing);
+    journal.markListComplete(order.id, 1, 2);
+    journal.markListComplete("ended", 0, 5, standing);
+    journal.lookAgain();
+    expect(journal.listSize(order.id, 0)).toBeUndefined();
+    expect(journal.listSize(order.id, 1)).toBe(2);
+    expect(journal.listSize("ended", 0)).toBe(5);
+  });
+
   test("is known to the next mirror, until the list is made anew or only what failed is left of it", () => {
     journal.markListComplete(order.id, 0, 5, standing);
     reopen();
