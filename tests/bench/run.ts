@@ -2,13 +2,14 @@
  * `npm run bench`: dray beside rsync, rclone, lftp, curl, aria2, Syncthing, Unison and cp, as far as they are installed, on the
  * same data, on this machine, over loopback.
  *
- *   npm run bench -- [--rounds N] [--only NAME]... [--dir DIR] [--write FILE] [--install-peers]
+ *   npm run bench -- [--rounds N] [--only NAME]... [--dir DIR] [--write FILE] [--keep] [--install-peers]
  *
  *   --rounds N       so many timed rounds after a warm-up (5)
  *   --only NAME      only this part: large, small, small-synced, unchanged, fetch-large, fetch-cold, fetch-replicas,
  *                    sync-large, sync-small, sync-latency, hot, start, million; may be given several times
  *   --dir DIR        measures the file system of DIR (the system's temp directory)
  *   --write FILE     also writes the Markdown to FILE: docs/BENCHMARKS.md
+ *   --keep           leaves all copies: deleting hundreds of thousands of files makes ext4 slow for minutes
  *   --install-peers  first installs the others' programs from Debian's packages (as root)
  */
 import { execFileSync } from "node:child_process";
@@ -33,6 +34,7 @@ const { values: flags } = parseArgs({
     only: { type: "string", multiple: true },
     dir: { type: "string", default: tmpdir() },
     write: { type: "string" },
+    keep: { type: "boolean", default: false },
     "install-peers": { type: "boolean", default: false },
   },
 });
@@ -41,6 +43,7 @@ if (!Number.isInteger(rounds) || rounds < 1) misused(`--rounds ${flags.rounds}: 
 if (flags["install-peers"]) installPeers();
 
 const folder = newFolder(flags.dir, "dray-bench");
+const hashRate = hashRates();
 const sections = chosen([...copySections(folder), ...SYNC_SECTIONS, hotCache, start, million], flags.only);
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => void cleanUp().finally(() => process.exit(signal === "SIGINT" ? 130 : 143)));
@@ -49,7 +52,6 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 try {
   const markdown = await bench();
   console.log(`\n${markdown}`);
-  if (flags.write !== undefined) writeFileSync(flags.write, markdown);
 } finally {
   await cleanUp();
 }
@@ -60,7 +62,13 @@ async function bench(): Promise<string> {
     console.error(section.title);
     const result = await section.run({ rounds, folder, say: (line) => console.error(line) });
     done.push({ section, result });
+    // What comes behind may take long.
+    if (flags.write !== undefined) writeFileSync(flags.write, pageOf(done));
   }
+  return pageOf(done);
+}
+
+function pageOf(done: readonly { section: Section; result: SectionResult }[]): string {
   const versions = new Set(done.flatMap(({ result }) => result.versions));
   const commands = new Map(done.flatMap(({ result }) => [...result.commands]));
   return [
@@ -75,7 +83,7 @@ async function bench(): Promise<string> {
     "servers, clients, and the system. Memory is the most that the client ever had resident.",
     "",
     ...describeMachine(folder),
-    ...hashRates(),
+    ...hashRate,
     ...[...versions].map((line) => `- ${line}`),
     "",
     ...done.flatMap(({ section, result }) => [`## ${section.title}`, "", ...result.lines, ""]),
@@ -112,5 +120,5 @@ function misused(problem: string): never {
 
 async function cleanUp(): Promise<void> {
   await endStartedPrograms();
-  rmSync(folder, { recursive: true, force: true });
+  if (!flags.keep) rmSync(folder, { recursive: true, force: true });
 }
