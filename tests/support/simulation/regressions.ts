@@ -6,8 +6,6 @@ export interface Regression {
   readonly foundBy: number;
   /** The shortest story that showed it. */
   readonly story: Story;
-  /** Not mended yet. */
-  readonly isOpen?: boolean;
 }
 
 /** Real bugs that the simulation has found in ours. */
