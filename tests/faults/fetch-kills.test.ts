@@ -13,7 +13,8 @@ setDefaultTimeout(600_000);
 const KILLS = Number(process.env["DRAY_TEST_KILLS"] ?? 10);
 const REPLICAS = 4;
 const PIECE_BYTES = 256 * 1024;
-const SIZE_BYTES = (KILLS + 6) * 4 * PIECE_BYTES + 12_345;
+/** More than all runs that are killed can bring: none of them may come to the end. */
+const SIZE_BYTES = (KILLS + 6) * 8 * PIECE_BYTES + 12_345;
 /** So slow that next to nothing waits inside the system when a fetch is killed. */
 const BYTES_PER_SECOND = 2_000_000;
 /** What else crosses: handshakes, digests, heads of frames; of one run of a fetch. */
