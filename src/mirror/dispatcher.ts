@@ -62,6 +62,8 @@ const REFILL_ITEMS = 512;
 /** How much of a large file may have come without the journal knowing what it cost. */
 const SAVE_BYTES = 16 * 1024 * 1024;
 const DIAL_TIMEOUT_MS = 10_000;
+/** After a server said that it has no room, unless it asked for more time. */
+const FULL_RETRY_MS = 1_000;
 /**
  * Keeps the lanes busy: lists sources into the journal, feeds the queue from it, gives batches to
  * lanes, and records what became of them.
@@ -125,7 +127,7 @@ export class Dispatcher {
     this.#isStopped = true;
     this.#throttle.stop();
     this.#disk.stop();
-    for (const endpoint of this.#endpoints.values()) clearTimeout(endpoint.probeTimer);
+    for (const endpoint of this.#endpoints.values()) clearTimers(endpoint);
     for (const feed of this.#feeds.values()) {
       clearTimeout(feed.passTimer);
       feed.abort.abort(reason);
@@ -167,11 +169,13 @@ export class Dispatcher {
     const { feed } = job;
     this.#jobs.delete(done.jobId);
     this.#throttle.end(done.jobId);
-    this.#queue.done(done.lane);
+    const { state } = done.connection;
+    this.#queue.done(done.lane, state === "unused" ? undefined : state === "kept");
     feed.order.bytesTransferred += done.receivedBytes;
     feed.run.bytesUnderWay -= job.receivedBytes;
     this.#settle(job, done);
     if (this.#isStopped) return;
+    this.#hangUpUnused(feed.endpoint);
     this.#judge(feed, done);
     this.#refill(feed);
     this.#advance();
@@ -187,7 +191,7 @@ export class Dispatcher {
     }
     feed.endpoint.feeds.add(feed);
     this.#feeds.set(feed.id, feed);
-    this.#queue.open(feed.id, delayMs > 0);
+    this.#queue.open(feed.id, feed.endpoint.key, delayMs > 0);
     this.#throttle.open(feed.id, request.bytesPerSecond);
     this.#queue.restrict(feed.id, this.#restrictionOf(feed));
     const listSize = this.#journal.listSize(orderId, position);
@@ -271,12 +275,14 @@ export class Dispatcher {
         if (feed.isEnded) return;
         badSinceMs ??= performance.now();
         const leftMs = feed.request.patienceMs - (performance.now() - badSinceMs);
-        const isWorthIt = wasConnected && error.retryable && leftMs > 0;
+        // A server that has no room is there.
+        const isWorthIt = (wasConnected || error.code === "busy") && error.retryable && leftMs > 0;
         if (!isWorthIt) {
           run.error = error;
           break;
         }
-        await Bun.sleep(Math.min(leftMs, delayAfterAttempt(LIST_BACKOFF, attempt, Math.random())!));
+        const delayMs = delayAfterAttempt(LIST_BACKOFF, attempt, Math.random())!;
+        await Bun.sleep(Math.min(leftMs, Math.max(delayMs, error.retryAfterMs)));
       }
     }
     feed.isListing = false;
@@ -413,12 +419,15 @@ export class Dispatcher {
   #judge(feed: Feed, done: JobDone): void {
     const { breaker } = feed.endpoint;
     const { connection } = done;
+    if (connection.state === "unused") return;
     const hasFetched = done.outcomes.some((outcome) => outcome.kind === "fetched");
     if (connection.state === "kept" || hasFetched) {
       breaker.succeeded();
       this.#restrictAll(feed.endpoint);
       return;
     }
+    if (connection.code === "busy" && this.#queue.connectedLanes(feed.endpoint.key) > 0)
+      return this.#full(feed.endpoint, connection.retryAfterMs);
     const nowMs = performance.now();
     const delayMs =
       connection.state === "lost"
@@ -441,6 +450,20 @@ export class Dispatcher {
     );
   }
 
+  /** The server serves us, but not over more connections than we have: for a while, no lane tries. */
+  #full(endpoint: Endpoint, retryAfterMs: number): void {
+    if (endpoint.fullTimer !== undefined) return;
+    endpoint.fullTimer = setTimeout(
+      () => {
+        endpoint.fullTimer = undefined;
+        this.#restrictAll(endpoint);
+        this.#advance();
+      },
+      Math.max(FULL_RETRY_MS, retryAfterMs),
+    );
+    this.#restrictAll(endpoint);
+  }
+
   #isBeyondPatience(feed: Feed): boolean {
     return feed.endpoint.breaker.badForMs(performance.now()) >= feed.request.patienceMs;
   }
@@ -450,8 +473,10 @@ export class Dispatcher {
   }
 
   #restrictionOf(feed: Feed): Restriction {
-    const { state } = feed.endpoint.breaker;
-    return state === "closed" ? "none" : state === "open" ? "pause" : "probe";
+    const { breaker, fullTimer } = feed.endpoint;
+    if (breaker.state === "open") return "pause";
+    if (breaker.state === "probing") return "probe";
+    return fullTimer === undefined ? "none" : "connected";
   }
 
   /** The source stays away: what it still owes has failed. */
@@ -531,18 +556,36 @@ export class Dispatcher {
     const { endpoint } = feed;
     endpoint.feeds.delete(feed);
     if (endpoint.feeds.size > 0) return;
-    clearTimeout(endpoint.probeTimer);
+    clearTimers(endpoint);
     this.#endpoints.delete(endpoint.key);
+    this.#hangUpUnused(endpoint);
+  }
+
+  /** When no order needs a server any more: what idle lanes hold there may be the last places that it has. */
+  #hangUpUnused({ key }: Endpoint): void {
+    if (this.#endpoints.has(key)) return;
+    for (const lane of this.#queue.release(key)) this.#events.tell(lane, { type: "hang-up", lane });
   }
 
   #endpointOf(key: string): Endpoint {
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
-      endpoint = { key, breaker: new Breaker(), feeds: new Set(), probeTimer: undefined };
+      endpoint = {
+        key,
+        breaker: new Breaker(),
+        feeds: new Set(),
+        probeTimer: undefined,
+        fullTimer: undefined,
+      };
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;
   }
+}
+
+function clearTimers(endpoint: Endpoint): void {
+  clearTimeout(endpoint.probeTimer);
+  clearTimeout(endpoint.fullTimer);
 }
 
 function recordedItem({ path, sizeBytes, mtimeUs, mode }: FileRecord): ListedItem {

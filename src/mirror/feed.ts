@@ -43,6 +43,8 @@ export interface Endpoint {
   breaker: Breaker;
   feeds: Set<Feed>;
   probeTimer: Timer | undefined;
+  /** While it runs, the server has no room for more connections than the lanes have. */
+  fullTimer: Timer | undefined;
 }
 
 /** Whether an order's items can be asked for when it has ended. */

@@ -112,6 +112,7 @@ export interface JobDone {
   /** What became of the connection to the source. */
   connection:
     | { state: "kept" }
+    | { state: "unused" }
     | { state: "lost" | "unreachable"; code: ErrorCode; message: string; retryAfterMs: number };
 }
 
@@ -137,6 +138,8 @@ export type ToThread =
   | { type: "refuse"; jobId: number }
   /** A limit has come that concerns these jobs of a lane. */
   | { type: "meter"; lane: number; jobIds: number[] }
+  /** No order needs the lane's connection any more. */
+  | { type: "hang-up"; lane: number }
   /** Which of these stand in the mirror as they are listed? Answered by "looked". */
   | { type: "look"; lookId: number; listed: Listed }
   /** For connections from here on. */

@@ -48,6 +48,8 @@ export class LaneThread {
     } else if (message.type === "meter") {
       for (const jobId of message.jobIds) this.#paces.get(jobId)?.meter();
       this.#lane(message.lane).breakOff();
+    } else if (message.type === "hang-up") {
+      this.#lane(message.lane).hangUp();
     } else {
       await this.#run(message.job);
     }

@@ -54,6 +54,7 @@ export class Lane {
   #client: Promise<Client> | undefined;
   #clientKey = "";
   #receivedBytes = 0;
+  #runningJobs = 0;
   #isStopped = false;
   /** Files that are brought under a bandwidth limit, one after the other. */
   readonly #turns = new Turns();
@@ -77,7 +78,8 @@ export class Lane {
    */
   async run(job: Job, pace = NO_LIMIT): Promise<JobDone> {
     const outcomes: Outcome[] = [];
-    let connection: JobDone["connection"] = { state: "kept" };
+    let connection: JobDone["connection"] = { state: "unused" };
+    this.#runningJobs++;
     try {
       const root = new ContainedRoot(this.#settings.mirrorDirectory);
       try {
@@ -89,6 +91,8 @@ export class Lane {
     } catch (error) {
       const failure = failedOutcome(error);
       for (let index = 0; index < job.items.length; index++) outcomes[index] ??= failure;
+    } finally {
+      this.#runningJobs--;
     }
     return {
       type: "done",
@@ -107,6 +111,16 @@ export class Lane {
       (open) => open.close(new DrayError("interrupted", "the mirror is shutting down")),
       () => {}, // it was told to the job that dialled
     );
+  }
+
+  /** Gives up the connection unless a job uses it: its place may be the last one that the source has. */
+  hangUp(): void {
+    if (this.#runningJobs > 0) return;
+    this.#client?.then(
+      (open) => open.close(),
+      () => {}, // it was told to the job that dialled
+    );
+    this.#client = undefined;
   }
 
   /**

@@ -10,11 +10,16 @@ export interface Assignment<Item> {
   items: Item[];
 }
 
-/** `probe`: one item in one lane, to find out whether a source is back. */
-export type Restriction = "none" | "probe" | "pause";
+/**
+ * - `connected`: only lanes that are connected to the source, which has no room for more
+ * - `probe`: one item in one lane, to find out whether a source is back
+ */
+export type Restriction = "none" | "connected" | "probe" | "pause";
 
 interface Feed<Item> {
   id: string;
+  /** The server that its lanes connect to. */
+  endpoint: string;
   /** The source waits before each file: then one file at a time is what a worker takes. */
   isDelayed: boolean;
   restriction: Restriction;
@@ -29,6 +34,10 @@ interface Feed<Item> {
 
 interface Lane {
   feedId: string | undefined;
+  /** Where its assignments lead; kept when its feed is removed. */
+  endpoint: string;
+  /** The server that it has a connection to, as far as is known. */
+  connectedTo: string | undefined;
   /** Sizes of its assignments in bytes, the oldest first. */
   assignedBytes: number[];
 }
@@ -46,7 +55,8 @@ const MIN_FEED_CAPACITY = 64;
  * Fair between feeds (one feed is one source of one order): lanes go round the feeds, and no feed
  * is given more than its share of them, rounded up, so a slow source keeps the others' lanes free. A
  * lane with a batch of small files is given the next one ahead of time, to keep its connection busy,
- * but only while no other feed wants a lane, and its own is not above its share.
+ * but only while no other feed wants a lane, and its own is not above its share. A lane that is connected
+ * to a feed's server is taken before one that would have to dial: the server may have no room for another.
  */
 export class WorkQueue<Item extends QueuedItem> {
   readonly #lanes: Lane[];
@@ -57,13 +67,19 @@ export class WorkQueue<Item extends QueuedItem> {
 
   /** @param capacity items that may wait in all, apart from the last batch of each feed */
   constructor(laneCount: number, capacity: number) {
-    this.#lanes = Array.from({ length: laneCount }, () => ({ feedId: undefined, assignedBytes: [] }));
+    this.#lanes = Array.from({ length: laneCount }, () => ({
+      feedId: undefined,
+      endpoint: "",
+      connectedTo: undefined,
+      assignedBytes: [],
+    }));
     this.#capacity = capacity;
   }
 
-  open(feedId: string, isDelayed: boolean): void {
+  open(feedId: string, endpoint: string, isDelayed: boolean): void {
     this.#feeds.set(feedId, {
       id: feedId,
+      endpoint,
       isDelayed,
       restriction: "none",
       items: [],
@@ -110,10 +126,14 @@ export class WorkQueue<Item extends QueuedItem> {
     this.#turn = this.#turn.filter((id) => id !== feedId);
   }
 
-  /** The lane's oldest assignment is done. */
-  done(lane: number): void {
+  /**
+   * The lane's oldest assignment is done.
+   * @param isConnected whether the lane is connected to the feed's server now; undefined: as before
+   */
+  done(lane: number, isConnected: boolean | undefined): void {
     const state = this.#lanes[lane]!;
     state.assignedBytes.shift();
+    if (isConnected !== undefined) state.connectedTo = isConnected ? state.endpoint : undefined;
     const feed = state.feedId === undefined ? undefined : this.#feeds.get(state.feedId);
     if (feed !== undefined) feed.running--;
     if (state.assignedBytes.length > 0) return;
@@ -121,14 +141,27 @@ export class WorkQueue<Item extends QueuedItem> {
     if (feed !== undefined) feed.lanes--;
   }
 
+  /** How many lanes are connected to a server. */
+  connectedLanes(endpoint: string): number {
+    return this.#lanes.filter(({ connectedTo }) => connectedTo === endpoint).length;
+  }
+
+  /** Takes the lanes that are connected to a server and have nothing to do: they are to hang up. */
+  release(endpoint: string): number[] {
+    const released: number[] = [];
+    for (const [number, lane] of this.#lanes.entries()) {
+      if (lane.feedId !== undefined || lane.connectedTo !== endpoint) continue;
+      lane.connectedTo = undefined;
+      released.push(number);
+    }
+    return released;
+  }
+
   /** What the lanes are to do now. To be called after every change. */
   assign(): Assignment<Item>[] {
     const assignments: Assignment<Item>[] = [];
-    for (let lane = 0; lane < this.#lanes.length; lane++) {
-      if (this.#lanes[lane]!.feedId !== undefined) continue;
-      const feed = this.#nextFeed();
-      if (feed === undefined) break;
-      assignments.push(this.#assignTo(lane, feed));
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      assignments.push(this.#assignTo(next.lane, next.feed));
     }
     for (let lane = 0; lane < this.#lanes.length; lane++) {
       const feed = this.#feedToPrefetch(this.#lanes[lane]!);
@@ -143,30 +176,58 @@ export class WorkQueue<Item extends QueuedItem> {
     return feed;
   }
 
-  /** The first feed in turn that has work and is under its share; it goes to the end of the line. */
-  #nextFeed(): Feed<Item> | undefined {
-    const index = this.#turn.findIndex((id) => this.#isUnderShare(this.#feed(id)));
-    if (index < 0) return undefined;
-    const [id] = this.#turn.splice(index, 1);
-    this.#turn.push(id!);
-    return this.#feed(id!);
+  /** The first feed in turn that has work and is under its share, with a lane for it; it goes to the end of the line. */
+  #next(): { feed: Feed<Item>; lane: number } | undefined {
+    if (this.#lanes.every(({ feedId }) => feedId !== undefined)) return undefined;
+    for (const [index, id] of this.#turn.entries()) {
+      const feed = this.#feed(id);
+      const lane = this.#isUnderShare(feed) ? this.#laneFor(feed) : undefined;
+      if (lane === undefined) continue;
+      this.#turn.splice(index, 1);
+      this.#turn.push(id);
+      return { feed, lane };
+    }
+    return undefined;
+  }
+
+  /** Of the lanes that have nothing to do: one that is connected to the feed's server, or else to none, or else any. */
+  #laneFor(feed: Feed<Item>): number | undefined {
+    let best: number | undefined;
+    for (const [number, { feedId, connectedTo }] of this.#lanes.entries()) {
+      if (feedId !== undefined) continue;
+      if (connectedTo === feed.endpoint) return number;
+      if (feed.restriction === "connected") continue;
+      if (best === undefined || (connectedTo === undefined && this.#lanes[best]!.connectedTo !== undefined))
+        best = number;
+    }
+    return best;
   }
 
   #feedToPrefetch(lane: Lane): Feed<Item> | undefined {
     if (lane.feedId === undefined || lane.assignedBytes.length !== 1) return undefined;
     if (lane.assignedBytes[0]! > BATCH_BYTES) return undefined;
     const feed = this.#feeds.get(lane.feedId);
-    if (feed === undefined || feed.isDelayed || feed.restriction !== "none" || waiting(feed) === 0) {
-      return undefined;
-    }
+    if (feed === undefined || feed.isDelayed || waiting(feed) === 0) return undefined;
+    const isServed =
+      feed.restriction === "none" || (feed.restriction === "connected" && lane.connectedTo === feed.endpoint);
+    if (!isServed) return undefined;
     const isOtherStarved = this.#turn.some((id) => id !== feed.id && this.#isUnderShare(this.#feed(id)));
     return isOtherStarved || feed.lanes > this.#laneShare ? undefined : feed;
   }
 
   /** Whether the feed has work and may take another lane. */
   #isUnderShare(feed: Feed<Item>): boolean {
-    if (waiting(feed) === 0 || feed.restriction === "pause") return false;
-    return feed.lanes < (feed.restriction === "probe" ? 1 : this.#laneShare);
+    if (waiting(feed) === 0 || feed.lanes >= this.#laneShare) return false;
+    switch (feed.restriction) {
+      case "none":
+        return true;
+      case "connected":
+        return feed.lanes < this.connectedLanes(feed.endpoint);
+      case "probe":
+        return feed.lanes === 0;
+      case "pause":
+        return false;
+    }
   }
 
   get #laneShare(): number {
@@ -175,9 +236,11 @@ export class WorkQueue<Item extends QueuedItem> {
 
   #assignTo(lane: number, feed: Feed<Item>): Assignment<Item> {
     const { items, bytes } = this.#takeBatch(feed);
-    if (this.#lanes[lane]!.feedId === undefined) feed.lanes++;
-    this.#lanes[lane]!.feedId = feed.id;
-    this.#lanes[lane]!.assignedBytes.push(bytes);
+    const state = this.#lanes[lane]!;
+    if (state.feedId === undefined) feed.lanes++;
+    state.feedId = feed.id;
+    state.endpoint = feed.endpoint;
+    state.assignedBytes.push(bytes);
     feed.running++;
     return { lane, feedId: feed.id, items };
   }

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { Authority, type Issued } from "../support/certificates.ts";
 import { diffTrees } from "../support/diff.ts";
 import { IndependentClient, ServerError } from "../support/independent-client.ts";
@@ -13,6 +13,7 @@ import { FRAME, hello, readFrame } from "../support/wire-bytes.ts";
 setDefaultTimeout(60_000);
 
 const UNAUTHORIZED = 8;
+const BUSY = 12;
 const ALICE = "alice:0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 const BOB = "bob:ffeeddccbbaa99887766554433221100";
 
@@ -131,14 +132,31 @@ describe("tokens", () => {
   });
 });
 
-test("a source at its limit is asked again by those lanes that found no room", async () => {
+test("a source at its limit gives all that it has, and has its places back when the order is over", async () => {
   const content = await startContent(["--max-per-address", "2"]);
   const mirrorDirectory = folder.join("busy");
   const mirror = await startServer(["mirror", "-m", mirrorDirectory, "-w", "8"]);
-  const { code } = await initiate(mirror.port, ["-s", sourceText(content)]);
-  expect(code).toBe(0);
-  expect(await diffTrees(tree, `${mirrorDirectory}/127.0.0.1_${content.port}`)).toEqual([]);
+  for (let order = 0; order < 6; order++) {
+    rmSync(mirrorDirectory + "/127.0.0.1_" + content.port, { recursive: true, force: true });
+    const { code } = await initiate(mirror.port, ["-s", sourceText(content)]);
+    expect(code).toBe(0);
+    expect(await diffTrees(tree, `${mirrorDirectory}/127.0.0.1_${content.port}`)).toEqual([]);
+  }
+  const clients = await Promise.all([1, 2].map(() => connectWhenThereIsRoom(content.port)));
+  for (const client of clients) await client[Symbol.asyncDispose]();
 });
+
+/** The mirror hangs up when its order is over, and not before it has said so. */
+async function connectWhenThereIsRoom(port: number): Promise<IndependentClient> {
+  for (;;) {
+    try {
+      return await IndependentClient.connect(port);
+    } catch (error) {
+      if (!(error instanceof ServerError) || error.code !== BUSY) throw error;
+      await Bun.sleep(5);
+    }
+  }
+}
 
 describe("TLS", () => {
   test("with certificates of both sides carries an order and its files", async () => {

@@ -56,12 +56,14 @@ describe("a mirror that answers the handshake with", () => {
   });
 });
 
-test("a source that has too many clients is tried again", async () => {
-  let refusals = 0;
+test.each<[string, (number: number) => boolean]>([
+  ["again and again", (number) => number % 3 === 2],
+  ["longer than a dial is repeated", (number) => number >= 7],
+])("a source that has too many clients %s is tried again", async (_, isWelcome) => {
   const script: Script = {
     files: { file: Buffer.from("patience") },
     hello: (connection) => {
-      if (refusals++ % 3 === 2) return connection.sendWelcome();
+      if (isWelcome(connection.number)) return connection.sendWelcome();
       connection.send(errorFrame(0, 12, "too many connections"));
       connection.end();
     },

@@ -62,8 +62,8 @@ class Bench {
         look: () => {
           throw new Error("nothing is listed");
         },
-        tell: () => {
-          throw new Error("nothing is limited");
+        tell: (_, { type }) => {
+          if (type !== "hang-up") throw new Error("nothing is limited");
         },
         sourceEnded: (_, source) => {
           if (this.#dispatcher !== dispatcher) return;

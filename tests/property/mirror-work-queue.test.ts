@@ -13,6 +13,7 @@ interface Item {
 }
 
 interface ModelFeed {
+  endpoint: string;
   isDelayed: boolean;
   restriction: Restriction;
   waiting: Item[];
@@ -25,6 +26,10 @@ class Model {
   readonly feeds = new Map<string, ModelFeed>();
   /** Assignments that are not done, the oldest first, by lane. */
   readonly lanes: Assignment<Item>[][];
+  /** The server that each lane is connected to. */
+  readonly connectedTo: (string | undefined)[] = [];
+  /** Where the oldest assignment of each lane leads, even when its feed is gone. */
+  readonly #leadsTo: string[] = [];
   readonly #capacity: number;
 
   constructor(laneCount: number, capacity: number) {
@@ -33,9 +38,9 @@ class Model {
     this.#capacity = capacity;
   }
 
-  open(feedId: string, isDelayed: boolean): void {
-    this.feeds.set(feedId, { isDelayed, restriction: "none", waiting: [], offered: 0 });
-    this.queue.open(feedId, isDelayed);
+  open(feedId: string, isDelayed: boolean, endpoint = "server"): void {
+    this.feeds.set(feedId, { endpoint, isDelayed, restriction: "none", waiting: [], offered: 0 });
+    this.queue.open(feedId, endpoint, isDelayed);
     this.assign();
   }
 
@@ -65,10 +70,23 @@ class Model {
     this.assign();
   }
 
-  done(lane: number): void {
+  done(lane: number, isConnected?: boolean): void {
     this.lanes[lane]!.shift();
-    this.queue.done(lane);
+    this.queue.done(lane, isConnected);
+    if (isConnected !== undefined) this.connectedTo[lane] = isConnected ? this.#leadsTo[lane] : undefined;
     this.assign();
+  }
+
+  release(endpoint: string): void {
+    const idle = [...this.lanes.keys()].filter((lane) => this.lanes[lane]!.length === 0);
+    const released = idle.filter((lane) => this.connectedTo[lane] === endpoint);
+    expect(this.queue.release(endpoint)).toEqual(released);
+    for (const lane of released) this.connectedTo[lane] = undefined;
+    this.assign();
+  }
+
+  connectedLanes(endpoint: string): number[] {
+    return [...this.lanes.keys()].filter((lane) => this.connectedTo[lane] === endpoint);
   }
 
   runningOf(feedId: string): number {
@@ -84,8 +102,9 @@ class Model {
   }
 
   /** How many lanes may begin something for a feed. */
-  allowed({ restriction }: ModelFeed): number {
-    return { none: this.share, probe: 1, pause: 0 }[restriction];
+  allowed({ restriction, endpoint }: ModelFeed): number {
+    const connected = Math.min(this.share, this.connectedLanes(endpoint).length);
+    return { none: this.share, connected, probe: 1, pause: 0 }[restriction];
   }
 
   assign(): Assignment<Item>[] {
@@ -96,12 +115,14 @@ class Model {
       const isIdle = feed.waiting.length === 0 && this.runningOf(feedId) === 0;
       expect(this.queue.isIdle(feedId)).toBe(isIdle);
     }
-    const hasIdleLane = this.lanes.some((assignments) => assignments.length === 0);
+    const idleLanes = [...this.lanes.keys()].filter((lane) => this.lanes[lane]!.length === 0);
     for (const [feedId, feed] of this.feeds) {
       const room = Math.max(64, Math.floor(this.#capacity / this.feeds.size));
       expect(this.queue.hasRoom(feedId)).toBe(feed.waiting.length < room);
       // No lane is idle while a feed under its share has work.
-      if (hasIdleLane && feed.waiting.length > 0)
+      const mayServe = (lane: number): boolean =>
+        feed.restriction !== "connected" || this.connectedTo[lane] === feed.endpoint;
+      if (idleLanes.some(mayServe) && feed.waiting.length > 0)
         expect(this.lanesOf(feedId)).toBeGreaterThanOrEqual(this.allowed(feed));
     }
     return assignments;
@@ -120,11 +141,20 @@ class Model {
       // Ahead of time: one batch, of the same feed, within its share, behind nothing large.
       expect(before).toHaveLength(1);
       expect(before[0]!.feedId).toBe(feedId);
-      expect([feed.isDelayed, feed.restriction]).toEqual([false, "none"]);
+      expect(feed.isDelayed).toBe(false);
+      expect(["none", "connected"]).toContain(feed.restriction);
       expect(bytesOf(before[0]!.items)).toBeLessThanOrEqual(BATCH_BYTES);
     }
+    if (feed.restriction === "connected") expect(this.connectedTo[lane]).toBe(feed.endpoint);
+    if (before.length === 0 && this.connectedTo[lane] !== feed.endpoint) {
+      // No lane dials while another one has a connection there and nothing to do.
+      const isIdle = (other: number): boolean => this.lanes[other]!.length === 0;
+      expect(this.connectedLanes(feed.endpoint).filter(isIdle)).toEqual([]);
+    }
+    this.#leadsTo[lane] = feed.endpoint;
     before.push(assignment);
-    expect(this.lanesOf(feedId)).toBeLessThanOrEqual(this.allowed(feed));
+    if (before.length === 1 || feed.restriction === "none")
+      expect(this.lanesOf(feedId)).toBeLessThanOrEqual(this.allowed(feed));
   }
 }
 
@@ -139,7 +169,14 @@ const sizeBytes = fc.oneof(
 );
 
 const step = fc.oneof(
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("open" as const), isDelayed: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("open" as const),
+      isDelayed: fc.boolean(),
+      endpoint: fc.constantFrom("one", "other"),
+    }),
+  },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -156,12 +193,23 @@ const step = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("restrict" as const),
       feed: fc.nat(),
-      restriction: fc.constantFrom<Restriction[]>("none", "none", "probe", "pause"),
+      restriction: fc.constantFrom<Restriction[]>("none", "none", "connected", "probe", "pause"),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("remove" as const), feed: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("withdraw" as const), feed: fc.nat() }) },
-  { weight: 12, arbitrary: fc.record({ do: fc.constant("done" as const), lane: fc.nat() }) },
+  {
+    weight: 12,
+    arbitrary: fc.record({
+      do: fc.constant("done" as const),
+      lane: fc.nat(),
+      isConnected: fc.constantFrom(true, true, false, undefined),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant("release" as const), endpoint: fc.constantFrom("one", "other") }),
+  },
 );
 
 describe("the work queue", () => {
@@ -177,10 +225,12 @@ describe("the work queue", () => {
           const open = (): string[] => [...model.feeds.keys()];
           for (const one of steps) {
             if (one.do === "open") {
-              if (model.feeds.size < 15) model.open(`feed ${opened++}`, one.isDelayed);
+              if (model.feeds.size < 15) model.open(`feed ${opened++}`, one.isDelayed, one.endpoint);
+            } else if (one.do === "release") {
+              model.release(one.endpoint);
             } else if (one.do === "done") {
               const busy = [...model.lanes.keys()].filter((lane) => model.lanes[lane]!.length > 0);
-              if (busy.length > 0) model.done(busy[one.lane % busy.length]!);
+              if (busy.length > 0) model.done(busy[one.lane % busy.length]!, one.isConnected);
             } else if (open().length > 0) {
               const feedId = open()[one.feed % open().length]!;
               if (one.do === "offer") model.offer(feedId, one.sizes);
@@ -273,6 +323,32 @@ describe("the work queue", () => {
     expect(model.lanesOf("feed")).toBe(4);
   });
 
+  test("a source that is full is asked by the lanes that have a connection, and by no other", () => {
+    const model = new Model(4, 1000);
+    model.open("feed", false);
+    model.offer("feed", [1, 1, 1, 1]);
+    for (const lane of [0, 1, 2, 3]) model.done(lane, lane === 1 || lane === 3);
+    model.offer("feed", [1]);
+    expect(model.lanes.map(({ length }) => length)).toEqual([0, 1, 0, 0]);
+    model.restrict("feed", "connected");
+    model.offer("feed", repeated(1000, 10));
+    expect(model.lanes.map(({ length }) => length)).toEqual([0, 2, 0, 2]);
+    for (const lane of [1, 1, 3]) model.done(lane, false);
+    expect(model.lanes.map(({ length }) => length)).toEqual([0, 0, 0, 1]);
+    model.restrict("feed", "none");
+    expect(model.lanesOf("feed")).toBe(4);
+  });
+
+  test("a probe goes over a connection that there is", () => {
+    const model = new Model(4, 1000);
+    model.open("feed", false);
+    model.offer("feed", [1, 1, 1]);
+    for (const lane of [0, 1, 2]) model.done(lane, lane === 2);
+    model.restrict("feed", "probe");
+    model.offer("feed", [1, 1]);
+    expect(model.lanes.map(({ length }) => length)).toEqual([0, 0, 1, 0]);
+  });
+
   test("a few small files are spread over the lanes instead of filling one", () => {
     const model = new Model(4, 1000);
     model.open("feed", false);
@@ -286,7 +362,7 @@ describe("the work queue", () => {
     const random = seededRandom(1);
     const queue = new WorkQueue<Item>(2, 1000);
     const given: WeakRef<Item>[] = [];
-    queue.open("feed", false);
+    queue.open("feed", "server", false);
     for (let round = 0; round < 200; round++) {
       queue.offer(
         "feed",
@@ -298,7 +374,7 @@ describe("the work queue", () => {
       );
       for (const { lane, items } of drain(queue)) {
         for (const item of items) given.push(new WeakRef(item));
-        queue.done(lane);
+        queue.done(lane, true);
       }
     }
     Bun.gc(true);
