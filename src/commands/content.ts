@@ -11,7 +11,7 @@ import { AGENT } from "./version.ts";
 export const contentCommand = defineDrayCommand({ table: contentTable, run: runContent });
 
 async function runContent(options: ContentOptions, io: CommandIo): Promise<number> {
-  const root = openServedRoot(options.directory);
+  const root = openServedRoot(options.directory, true);
   const settings = await serverSettings(options, io.log);
   const server = new Server(settings, contentService(root, AGENT), io.log);
   const ended = onShutdown(options.graceMs, () => server.stop());

@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import * as path from "node:path";
 import { withContext } from "../errors/dray-error.ts";
 import type { EvictionQueue } from "../fileserve/cache-policy.ts";
 import { type CacheStatistics, FileCache } from "../fileserve/file-cache.ts";
@@ -35,8 +36,10 @@ export class FileserveInstance {
     const services: Services = { capabilities: 0, agent: AGENT, respond: () => undefined };
     const openLater = options.directory.includes(PORT_PLACEHOLDER);
     const listening = openLater ? new Server(settings, services, io.log) : undefined;
-    this.directory = openLater ? ownDirectory(options.directory, listening!.port) : options.directory;
-    const root = openServedRoot(this.directory);
+    this.directory = path.resolve(
+      openLater ? ownDirectory(options.directory, listening!.port) : options.directory,
+    );
+    const root = openServedRoot(this.directory, options.instances === 1);
     this.#cache = new FileCache(root, cacheBytes, QUEUES[options.cachePolicy](cacheBytes));
     this.#writes = openWrites(options, this.directory, io);
     Object.assign(

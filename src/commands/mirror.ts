@@ -1,3 +1,4 @@
+import * as path from "node:path";
 import type { DrayError } from "../errors/dray-error.ts";
 import { MirrorDaemon } from "../mirror/mirror-daemon.ts";
 import { mirrorTable, type MirrorOptions } from "../options/mirror-options.ts";
@@ -9,6 +10,7 @@ import { clientSecurity, onHangup, serverSettings } from "./doors.ts";
 import { announce } from "./listening.ts";
 import { onShutdown } from "./shutdown.ts";
 import { AGENT } from "./version.ts";
+import { workIn } from "./working-directory.ts";
 
 export const mirrorCommand = defineDrayCommand({ table: mirrorTable, run: runMirror });
 
@@ -19,6 +21,7 @@ async function runMirror(options: MirrorOptions, io: CommandIo): Promise<number>
   const sourceDoors = await loadSources();
   const settings = {
     ...options,
+    mirrorDirectory: path.resolve(options.mirrorDirectory),
     ...doors,
     bytesPerSecond: options.bytesPerSecond === 0 ? undefined : options.bytesPerSecond,
     sourceSecurity: sourceDoors,
@@ -34,6 +37,7 @@ async function runMirror(options: MirrorOptions, io: CommandIo): Promise<number>
   }
   const ended = onShutdown(options.graceMs, async () => (await starting).finish());
   const daemon = await starting;
+  workIn(settings.mirrorDirectory);
   const open = `everybody who can reach it can have files pulled to here`;
   await announce(daemon, options.json, io, open, doors.security);
   if (daemon.exportPort !== undefined) {

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import { DrayError, asDrayError } from "../errors/dray-error.ts";
+import { fromStart } from "./working-directory.ts";
 
 /** Far more than any bundle of authorities has. */
 const MAX_BYTES = 1024 * 1024;
@@ -34,7 +35,7 @@ export function readSecretFile(path: string, isSecret: boolean): SecretFile {
 
 function openFile(path: string): number {
   try {
-    return fs.openSync(path, "r");
+    return fs.openSync(fromStart(path), "r");
   } catch (error) {
     throw new DrayError("usage", `Cannot read ${path}: ${asDrayError(error).message}`, { cause: error });
   }

@@ -9,6 +9,8 @@ const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants;
 const DIRECTORY_FLAGS = O_RDONLY | (O_DIRECTORY ?? 0) | (O_NOFOLLOW ?? 0);
 
 const ROOT_SHOWN = ".";
+/** The path of a root that is the process's own working directory: what is below it is found the quickest way. */
+const HERE = ".";
 
 /** Directory descriptors that one root keeps open at most. */
 const MAX_OPEN_DIRECTORIES = 128;
@@ -51,8 +53,9 @@ export class ContainedRoot {
    * @throws DrayError or a system error when it cannot be opened
    */
   constructor(rootPath: string) {
-    this.#path = path.resolve(rootPath);
-    this.#root = openDirectory(this.#path, ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0), [this.#path]);
+    const absolute = path.resolve(rootPath);
+    this.#path = isWorkedIn(absolute) ? HERE : absolute;
+    this.#root = openDirectory(absolute, ROOT_SHOWN, O_RDONLY | (O_DIRECTORY ?? 0), [this.#path]);
   }
 
   /**
@@ -74,7 +77,7 @@ export class ContainedRoot {
    * @returns false also when that cannot be told: whoever asks has to look closer then
    */
   isStill(name: string, facts: FileFacts): boolean {
-    const at = `${this.#path}/${name}`;
+    const at = below(this.#path, name);
     try {
       for (let slash = name.indexOf("/"); slash >= 0; slash = name.indexOf("/", slash + 1)) {
         const directory = at.slice(0, at.length - name.length + slash);
@@ -121,7 +124,7 @@ export class ContainedRoot {
     if (process.platform === "win32") refuseOnWindows(name);
     const at = parent.entry(name);
     const shown = parent === this.#root ? name : `${parent.shownPath}/${name}`;
-    const way = [...parent.way, `${parent.way.at(-1)!}/${name}`];
+    const way = [...parent.way, below(parent.way.at(-1)!, name)];
     try {
       return openDirectory(at, shown, DIRECTORY_FLAGS, way);
     } catch (error) {
@@ -212,7 +215,21 @@ function entryOf(directory: string, name: string): string {
   if (name === "" || name === "." || name === ".." || name.includes("/") || name.includes("\0")) {
     throw new DrayError("name", `the name ${quoteName(name)} may not be used`);
   }
-  return `${directory}/${name}`;
+  return below(directory, name);
+}
+
+function below(directory: string, name: string): string {
+  return directory === HERE ? name : `${directory}/${name}`;
+}
+
+function isWorkedIn(absolute: string): boolean {
+  try {
+    const here = fs.statSync(HERE);
+    const there = fs.statSync(absolute);
+    return here.ino === there.ino && here.dev === there.dev;
+  } catch {
+    return false; // opening it tells what is wrong
+  }
 }
 
 function openDirectory(at: string, shownPath: string, flags: number, way: readonly string[]): OpenDirectory {

@@ -47,12 +47,16 @@ export class LanePool {
     post(this.#threads[lane % this.#threads.length]!, message);
   }
 
-  /** Asks a thread which of the listed files and directories stand as they are listed: see `standing`. */
+  /**
+   * Asks a thread which of the listed files and directories stand as they are listed: see `standing`. It is one
+   * thread for each source: a list comes no faster than one can look, and the others are for other work.
+   */
   look(listed: Listed): Promise<Uint8Array | undefined> {
     const lookId = this.#nextLookId++;
     const { promise, resolve } = Promise.withResolvers<Uint8Array | undefined>();
     this.#looks.set(lookId, resolve);
-    post(this.#threads[lookId % this.#threads.length]!, { type: "look", lookId, listed });
+    const thread = Bun.hash.crc32(listed.sourceDirectory) % this.#threads.length;
+    post(this.#threads[thread]!, { type: "look", lookId, listed });
     return promise;
   }
 

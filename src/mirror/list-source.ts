@@ -91,11 +91,8 @@ function sift(entries: readonly ListEntry[], wanted: readonly string[], copiesLi
         const problem = problemOf(entry, wanted);
         if (problem !== undefined) return settled(entry, ITEM_STATE.refused, problem.code, problem.message);
         const { kind, path, size: sizeBytes, mtimeUs, mode } = entry;
-        return {
-          ...{ kind, path, sizeBytes, mtimeUs, mode, target: "" },
-          state: ITEM_STATE.waiting,
-          failure: undefined,
-        };
+        const state = ITEM_STATE.waiting;
+        return { kind, path, sizeBytes, mtimeUs, mode, target: "", state, failure: undefined };
       }
     }
   });

@@ -21,6 +21,7 @@ export class NameFilter {
 
   /** @param path from the source's root, canonical */
   takes(path: string): boolean {
+    if (this.#exclude.length === 0 && this.#include.length === 0) return true;
     const components = path.split("/");
     if (this.#exclude.some((pattern) => pattern.covers(components))) return false;
     // A directory that no pattern includes is made when a file in it is taken, and not before.

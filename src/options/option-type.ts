@@ -2,6 +2,9 @@ import * as z from "zod";
 import { isHost, withoutBrackets } from "./host.ts";
 import { formatDuration, formatSize, parseDuration, parseSize } from "./units.ts";
 
+// A command parses few things, most of them once: to compile a parser for each takes longer than it saves.
+z.config({ jitless: true });
+
 /** What an option may hold, in every spelling: text of a flag or a variable, JSON, and the program's value. */
 export interface OptionType<T> {
   /**

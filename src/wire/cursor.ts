@@ -1,6 +1,5 @@
 import { DrayError } from "../errors/dray-error.ts";
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const TWO_TO_32 = 0x1_0000_0000;
 
@@ -8,6 +7,8 @@ const TWO_TO_32 = 0x1_0000_0000;
 export class ByteWriter {
   readonly target: Uint8Array;
   readonly #view: DataView;
+  /** The same bytes, for what writes a text without a view of its own for each. */
+  #text: Buffer | undefined;
   position: number;
 
   constructor(target: Uint8Array, position = 0) {
@@ -46,7 +47,8 @@ export class ByteWriter {
   /** Text of at most 65,535 bytes behind its length. */
   text(value: string): void {
     if (value === "") return this.u16(0);
-    const written = encoder.encodeInto(value, this.target.subarray(this.position + 2)).written;
+    this.#text ??= Buffer.from(this.target.buffer, this.target.byteOffset, this.target.byteLength);
+    const written = this.#text.write(value, this.position + 2);
     this.#view.setUint16(this.position, written, true);
     this.position += 2 + written;
   }
@@ -64,6 +66,8 @@ export function textFieldBytes(value: string): number {
 export class ByteReader {
   readonly #source: Uint8Array;
   readonly #view: DataView;
+  /** The same bytes, for what reads a text without a view of its own for each. */
+  #text: Buffer | undefined;
   #position = 0;
 
   constructor(source: Uint8Array) {
@@ -109,10 +113,15 @@ export class ByteReader {
   }
 
   text(): string {
-    const raw = this.bytes(this.u16());
-    if (raw.length === 0) return "";
+    const lengthBytes = this.u16();
+    if (lengthBytes === 0) return "";
+    const at = this.#advance(lengthBytes);
+    this.#text ??= Buffer.from(this.#source.buffer, this.#source.byteOffset, this.#source.byteLength);
+    const text = this.#text.toString("utf8", at, at + lengthBytes);
+    // Stands for bytes that are not UTF-8, unless it is meant.
+    if (!text.includes("\u{FFFD}")) return text;
     try {
-      return decoder.decode(raw);
+      return decoder.decode(this.#source.subarray(at, at + lengthBytes));
     } catch (cause) {
       throw new DrayError("protocol", "the peer sent a text that is not UTF-8", { cause });
     }

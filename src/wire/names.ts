@@ -25,11 +25,20 @@ export function parsePath(path: string): string[] {
  * two different strings can never mean the same file.
  */
 export function parseListedName(path: string): string[] {
+  if (isPlain(path)) return path.split("/");
   const components = parsePath(path);
   if (components.length === 0 || components.join("/") !== path) {
     throw new DrayError("name", `the listed name ${quoteName(path)} is not in canonical form`);
   }
   return components;
+}
+
+/** Without an empty component, `.`, `..` or NUL. */
+const CANONICAL = /^(?!\.{1,2}(?:\/|$))[^/\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)*$/;
+
+/** Most names, told at a glance: canonical, and so short that no limit on bytes concerns them. */
+function isPlain(path: string): boolean {
+  return path.length * 3 <= MAX_COMPONENT_BYTES && CANONICAL.test(path) && path.isWellFormed();
 }
 
 function problemOf(path: string): string | undefined {
