@@ -233,6 +233,7 @@ export class Dispatcher {
     let badSinceMs: number | undefined;
     for (let attempt = 1; !feed.isEnded; attempt++) {
       feed.generation++;
+      feed.isNew = false;
       feed.listedAtMs = Date.now();
       feed.cursor = 0;
       this.#queue.withdraw(feed.id);
@@ -351,6 +352,7 @@ export class Dispatcher {
       const feed = this.#feeds.get(feedId)!;
       const { host, port, delayMs } = feed.run.source;
       const { sourceDirectory, generation, mode } = feed;
+      const isNew = feed.isNew && !feed.hadCompany && feed.pass === 0;
       const jobId = this.#nextJobId++;
       this.#jobs.set(jobId, { feed, generation, items, receivedBytes: 0, unsavedBytes: 0 });
       const isMetered = this.#throttle.begin(jobId, lane, feedId);
@@ -364,6 +366,7 @@ export class Dispatcher {
         port,
         delayMs,
         sourceDirectory,
+        isNew,
         isMetered,
         items,
         mode,

@@ -20,6 +20,8 @@ export interface Feed {
   mode: JobMode;
   /** Whether items that are settled are looked up later: all of them have to be in the journal. */
   keepsItems: boolean;
+  /** Whether nothing of it was in the mirror when it was listed: then its files replace nothing. */
+  isNew: boolean;
   /** When it was last listed, in milliseconds since 1970. */
   listedAtMs: number;
   /** Whether another order has written, or may have, where this one deletes. */
@@ -75,6 +77,7 @@ export function newFeed(order: OrderRun, request: OrderRequest, position: number
       dryRun: request.dryRun === true,
     },
     keepsItems: request.delete !== undefined || isItemized(request),
+    isNew: false,
     listedAtMs: Date.now(),
     hadCompany: false,
     pruning: request.delete === undefined ? "done" : "due",

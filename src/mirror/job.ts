@@ -72,6 +72,8 @@ export interface Job {
   /** The directory below the mirror's that holds this source: "host_port". */
   sourceDirectory: string;
   items: JobItem[];
+  /** None of them was in the mirror before this order: what is there is not looked at. */
+  isNew: boolean;
   mode: JobMode;
   /** For a verification: how each item came, if that is known. */
   records?: (FetchedVersion | undefined)[];

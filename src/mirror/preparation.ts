@@ -41,7 +41,9 @@ export async function prepare(
       } else {
         const need = job.mode.verify
           ? await needAfterReading(root, components, job.records?.[index])
-          : needByMetadata(root, components, item, distrusted, job.mode.checksum);
+          : job.isNew && !job.mode.dryRun
+            ? NEW
+            : needByMetadata(root, components, item, distrusted, job.mode.checksum);
         if (need === undefined) outcomes[index] = { kind: "unchanged", sizeBytes: item.sizeBytes };
         else if (job.mode.dryRun && !need.isDoubtful)
           outcomes[index] = { kind: "planned", reason: need.reason };
@@ -61,6 +63,8 @@ function plannedAnew({ kind }: JobItem): Outcome {
 }
 
 type Need = Pick<Wanted, "reason" | "isDoubtful"> | undefined;
+
+const NEW: Need = { reason: "new", isDoubtful: false };
 
 function needByMetadata(
   root: ContainedRoot,

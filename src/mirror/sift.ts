@@ -47,8 +47,12 @@ export class Sift {
     if (!this.#isOfUse) return items;
     const { sourceDirectory } = this.#feed;
     const stands = await this.#look(listedOf(sourceDirectory, items.filter(mayStand)));
-    if (stands === undefined) this.#isOfUse = false;
-    if (stands === undefined || this.#feed.isEnded) return items;
+    if (stands === undefined) {
+      this.#isOfUse = false;
+      this.#feed.isNew = true;
+      return items;
+    }
+    if (this.#feed.isEnded) return items;
     const left: ListedItem[] = [];
     let index = 0;
     for (const item of items) {

@@ -1,12 +1,54 @@
 import { expect, test } from "bun:test";
 import { DrayError } from "../../src/errors/dray-error.ts";
 import { Dispatcher } from "../../src/mirror/dispatcher.ts";
+import type { Job } from "../../src/mirror/job.ts";
 import { Journal } from "../../src/mirror/journal.ts";
 import { OrderRun } from "../../src/mirror/order-run.ts";
 import type { OrderRequest } from "../../src/wire/order.ts";
 import { ScriptedSource } from "../support/scripted-source.ts";
 import { tempFolder } from "../support/temp.ts";
 import { Condition } from "../support/wait.ts";
+
+test("what is there is not looked at for a source that is new, unless another order works on it", async () => {
+  using folder = tempFolder();
+  using source = new ScriptedSource({ files: { a: Buffer.from("one"), b: Buffer.from("two") } });
+  const journal = new Journal(folder.join("journal.db"));
+  const jobs: Job[] = [];
+  const changed = new Condition();
+  const looks = [undefined, undefined];
+  const unexpected = (): never => {
+    throw new Error("nothing is done with the jobs");
+  };
+  const dispatcher = new Dispatcher(
+    journal,
+    { workers: 4, queueSize: 64, agent: "test/1", mirrorDirectory: folder.path },
+    {
+      look: () => Promise.resolve(looks.shift()),
+      run: (job) => {
+        jobs.push(job);
+        changed.changed();
+      },
+      ...{ tell: unexpected, sourceEnded: unexpected, warn: unexpected },
+      ...{ published: unexpected, parked: unexpected },
+    },
+  );
+  const request: OrderRequest = {
+    sources: [{ host: "127.0.0.1", port: source.port, path: ".", delayMs: 0 }],
+    ...{ attempts: 1, patienceMs: 0, include: [], exclude: [] },
+  };
+  const start = async (orderId: string, hadJobs: number): Promise<boolean[]> => {
+    dispatcher.start(new OrderRun(orderId, request, 1, 0, () => {}), request);
+    await changed.until(
+      () => (jobs.length >= hadJobs + 2 ? jobs : undefined),
+      () => "two jobs",
+    );
+    return jobs.slice(hadJobs).map(({ isNew }) => isNew);
+  };
+  expect(await start("0af1", 0)).toEqual([true, true]);
+  expect(await start("0af2", 2)).toEqual([false, false]);
+  dispatcher.stop(new DrayError("interrupted", "the mirror is shutting down"));
+  journal.close();
+});
 
 test("a list that is being looked through when the mirror stops never counts as complete", async () => {
   using folder = tempFolder();

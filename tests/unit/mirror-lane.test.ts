@@ -92,6 +92,7 @@ function jobFor(server: FakeServer, items: JobItem[], jobId = 1): Job {
     sourceDirectory: "src_1",
     items,
     mode: { checksum: false, verify: false, dryRun: false, prunes: false },
+    isNew: false,
     isMetered: false,
   };
 }

@@ -33,6 +33,7 @@ function jobFor(source: ScriptedSource, files: Record<string, Uint8Array>): Job 
       target: "",
     })),
     mode: { checksum: false, verify: false, dryRun: false, prunes: false },
+    isNew: false,
     isMetered: true,
   };
 }
