@@ -1,4 +1,5 @@
 import type { Ledger, LedgerChange } from "../ports.ts";
+import { NameTree } from "./name-tree.ts";
 import { decodeRecord, encodeRecord, type Intent, type PathRecord } from "./path-record.ts";
 import type { Base, Local, Remote } from "./reconcile.ts";
 
@@ -26,6 +27,7 @@ export interface PathEntry {
 /** Every path that this machine or its server has, and what of it outlives the process. */
 export class PathBook {
   readonly #entries = new Map<string, PathEntry>();
+  readonly #tree = new NameTree();
   readonly #ledger: Ledger;
   readonly #lost: (error: unknown) => void;
   readonly #contents = new Map<string, number>();
@@ -63,7 +65,13 @@ export class PathBook {
     if (known !== undefined) return known;
     const entry = freshEntry(name);
     this.#entries.set(name, entry);
+    this.#tree.add(name);
     return entry;
+  }
+
+  /** The entries of a path and of all that is below it; "" is above all. */
+  *from(path: string): Generator<PathEntry, void> {
+    for (const name of this.#tree.from(path)) yield this.#entries.get(name)!;
   }
 
   /** How many paths have a base with this content. */
@@ -76,8 +84,8 @@ export class PathBook {
     for (let slash = name.indexOf("/"); slash >= 0; slash = name.indexOf("/", slash + 1)) {
       if (this.#entries.get(name.slice(0, slash))?.base !== undefined) return true;
     }
-    for (const entry of this.#entries.values()) {
-      if (entry.base !== undefined && entry.name.startsWith(`${name}/`)) return true;
+    for (const entry of this.from(name)) {
+      if (entry.base !== undefined && entry.name !== name) return true;
     }
     return false;
   }
@@ -99,8 +107,10 @@ export class PathBook {
   /** Forgets a path that neither side has, and nobody is working on. */
   tidy(entry: PathEntry): void {
     const isBare = entry.base === undefined && entry.intent === undefined && entry.work === undefined;
-    if (isBare && entry.local.kind === "absent" && entry.remote.kind !== "file")
+    if (isBare && entry.local.kind === "absent" && entry.remote.kind !== "file") {
       this.#entries.delete(entry.name);
+      this.#tree.delete(entry.name);
+    }
   }
 
   /** Another server: what was agreed with it is in another table. What is here stays known. */

@@ -148,10 +148,8 @@ export class PathKeeper {
   }
 
   *knownBelow(directory: string): Generator<string> {
-    for (const entry of this.#core.book.entries()) {
-      if (entry.local.kind === "absent") continue;
-      if (directory === "" || entry.name === directory || entry.name.startsWith(`${directory}/`))
-        yield entry.name;
+    for (const entry of this.#core.book.from(directory)) {
+      if (entry.local.kind !== "absent") yield entry.name;
     }
   }
 

@@ -63,6 +63,8 @@ export function readLog(log: string): LogEvent[] {
       end(pid, begun, resumed[2]!);
       continue;
     }
+    // A thread that was gone with its process before it could be asked what it was about to call.
+    if (/^\?\?\?\(\) += \?$/.test(what)) continue;
     const name = /^(\w+)\(/.exec(what)?.[1];
     if (name === undefined) throw new Error(`unexpected: ${shorten(line)}`);
     const begun: Begun = {
