@@ -124,9 +124,9 @@ async function fetchToOutput(mib: number): Promise<GrowthPoint> {
   const client = Bun.spawn(command, { stdout: nowhere, stderr: "inherit" });
   let fetchPeakBytes = 0;
   while (client.exitCode === null) {
-    await Promise.race([client.exited, Bun.sleep(20)]);
     // What the system says at the end counts ourselves, from before the program was loaded.
-    if (client.exitCode === null) fetchPeakBytes = Math.max(fetchPeakBytes, peakRssBytes(client.pid));
+    fetchPeakBytes = Math.max(fetchPeakBytes, peakOfRunning(client.pid));
+    await Promise.race([client.exited, Bun.sleep(2)]);
   }
   const code = client.exitCode;
   const seconds = (performance.now() - startedMs) / 1000;
@@ -137,6 +137,15 @@ async function fetchToOutput(mib: number): Promise<GrowthPoint> {
     fileserve: peakRssBytes(server.program.pid),
   };
   return { amount: mib, seconds, peakBytes };
+}
+
+/** 0 when it has just ended: then it has been asked before. */
+function peakOfRunning(pid: number): number {
+  try {
+    return peakRssBytes(pid);
+  } catch {
+    return 0;
+  }
 }
 
 function makeTinyFiles(directory: string, count: number): void {
