@@ -31,7 +31,7 @@ export function* walk(
   if (components.length > 0) {
     using parent = root.hold(components.slice(0, -1));
     const at = parent.entry(components.at(-1)!);
-    const own = entryOf(factsAt(at), at, components.join("/"));
+    const own = entryOf(parent, components.at(-1)!, factsAt(at), components.join("/"));
     if (own === undefined) throw new DrayError("not-found", "no such file or directory");
     if (own.kind !== "directory") return yield own;
     yield own;
@@ -94,17 +94,16 @@ function entriesOf(
     return names.map((name) => plainEntry("unreadable", prefix + name));
   }
   using held = directory;
-  const carried = names.filter((name) => {
-    const path = prefix + name;
-    if (path.length * 3 <= MAX_PATH_BYTES || Buffer.byteLength(path) <= MAX_PATH_BYTES) return true;
-    entries.push(plainEntry("unnameable", shortened(path)));
-    return false;
-  });
+  const carried: string[] = [];
+  for (const name of names) {
+    if (isCarried(prefix, name)) carried.push(name);
+    else entries.push(plainEntry("unnameable", shortened(prefix + name)));
+  }
   for (const [index, seen] of held.look(carried).entries()) {
     const path = prefix + carried[index]!;
     try {
       if (seen instanceof Error) throw seen;
-      const entry = entryOf(seen, held.entry(carried[index]!), path);
+      const entry = entryOf(held, carried[index]!, seen, path);
       if (entry !== undefined) entries.push(entry);
     } catch {
       // The look itself is refused: the name is known, nothing else is.
@@ -114,11 +113,20 @@ function entriesOf(
   return entries;
 }
 
-function entryOf(facts: FileFacts | undefined, at: string, path: string): ListEntry | undefined {
+function isCarried(prefix: string, name: string): boolean {
+  const mostBytes = (prefix.length + name.length) * 3;
+  return mostBytes <= MAX_PATH_BYTES || Buffer.byteLength(prefix + name) <= MAX_PATH_BYTES;
+}
+
+function entryOf(
+  directory: ContainedDirectory,
+  name: string,
+  facts: FileFacts | undefined,
+  path: string,
+): ListEntry | undefined {
   if (facts === undefined) return undefined;
-  const kind =
-    facts.kind === "file" && isTempName(path.slice(path.lastIndexOf("/") + 1)) ? "unfinished" : facts.kind;
-  const target = kind === "symlink" ? targetOf(at) : "";
+  const kind = facts.kind === "file" && isTempName(name) ? "unfinished" : facts.kind;
+  const target = kind === "symlink" ? targetOf(directory.entry(name)) : "";
   return { kind, path, size: facts.sizeBytes, mtimeUs: facts.mtimeUs, mode: facts.mode, target };
 }
 

@@ -274,6 +274,7 @@ export class Dispatcher {
       } catch (thrown) {
         const error = asDrayError(thrown);
         if (feed.isEnded) return;
+        const isFirst = badSinceMs === undefined;
         badSinceMs ??= performance.now();
         const leftMs = feed.request.patienceMs - (performance.now() - badSinceMs);
         // A server that has no room is there.
@@ -282,6 +283,11 @@ export class Dispatcher {
           run.error = error;
           break;
         }
+        const { host, port } = run.source;
+        if (isFirst)
+          this.#events.warn(
+            `order ${orderId}: ${host}:${port} is asked for its list again: ${error.message}`,
+          );
         const delayMs = delayAfterAttempt(LIST_BACKOFF, attempt, Math.random())!;
         await Bun.sleep(Math.min(leftMs, Math.max(delayMs, error.retryAfterMs)));
       }

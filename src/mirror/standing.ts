@@ -81,18 +81,27 @@ interface Siblings {
 
 function byDirectory(paths: string): Map<string, Siblings> {
   const directories = new Map<string, Siblings>();
+  const siblingsIn = (directory: string): Siblings => {
+    const known = directories.get(directory);
+    if (known !== undefined) return known;
+    const first: Siblings = { names: [], indexes: [] };
+    directories.set(directory, first);
+    return first;
+  };
+  // Most are in the directory of the one before.
+  let prefix = "";
+  let siblings: Siblings | undefined;
   let start = 0;
   for (let index = 0; start < paths.length; index++) {
     const end = paths.indexOf("\0", start);
-    const path = paths.slice(start, end);
-    const slash = path.lastIndexOf("/");
-    const directory = slash < 0 ? "" : path.slice(0, slash);
-    let siblings = directories.get(directory);
-    if (siblings === undefined) {
-      siblings = { names: [], indexes: [] };
-      directories.set(directory, siblings);
+    const slash = paths.lastIndexOf("/", end);
+    const nameStart = Math.max(start, slash + 1);
+    const isBeside = nameStart - start === prefix.length && paths.startsWith(prefix, start);
+    if (siblings === undefined || !isBeside) {
+      prefix = paths.slice(start, nameStart);
+      siblings = siblingsIn(prefix.slice(0, -1));
     }
-    siblings.names.push(path.slice(slash + 1));
+    siblings.names.push(paths.slice(nameStart, end));
     siblings.indexes.push(index);
     start = end + 1;
   }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { drayBinary } from "../support/binary.ts";
 import { freePort } from "../support/free-port.ts";
 import { startDray, startProgram } from "../support/process.ts";
@@ -133,9 +133,21 @@ export const syncthing: SyncKind = {
       await portOpen(side.port);
       if (index === 1) await program.stdoutMatch(/Established secure connection/, { timeoutMs: 60_000 });
     }
-    return { from: sides[0]!.shared, to: sides[1]!.shared, programs };
+    const [from, to] = [sides[0]!.shared, sides[1]!.shared];
+    // The first one may be found by its first scan. The second one is not: then it watches the folder.
+    for (const name of ["first", "second"]) await bringsSmallFile(`${from}/${name}`, `${to}/${name}`);
+    return { from, to, programs };
   },
 };
+
+/** Writes it again and again, since a change may come too early to be noticed. */
+async function bringsSmallFile(from: string, to: string): Promise<void> {
+  for (let tick = 0; !existsSync(to); tick++) {
+    if (tick === 600) throw new Error("Syncthing did not bring a small file in a minute");
+    if (tick % 50 === 0) writeFileSync(from, String(tick));
+    await Bun.sleep(100);
+  }
+}
 
 interface SyncthingSide {
   shared: string;
