@@ -9,7 +9,7 @@
  *                    sync-large, sync-small, sync-latency, hot, start, million; may be given several times
  *   --dir DIR        measures the file system of DIR (the system's temp directory)
  *   --write FILE     also writes the Markdown to FILE: docs/BENCHMARKS.md
- *   --keep           leaves all copies: deleting hundreds of thousands of files makes ext4 slow for minutes
+ *   --keep           leaves the copies of small files: deleting hundreds of thousands of files makes ext4 slow for minutes
  *   --install-peers  first installs the others' programs from Debian's packages (as root)
  */
 import { execFileSync } from "node:child_process";

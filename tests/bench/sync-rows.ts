@@ -111,15 +111,28 @@ async function measureSync(row: SyncRow, { rounds, folder, say }: Bench): Promis
   const measured = new Map<string, { ms: number[]; cpuSeconds: number[]; memory: string }>();
   const limitMs: number[] = [];
   const kinds = row.kinds.filter(({ program }) => Bun.which(program) !== null);
+  /** Peers that did not bring it in time, and are left alone from then on. */
+  const lost = new Map<string, string>();
   for (let round = 0; round <= rounds; round++) {
     if (row.name === "sync-large" && round > 0) limitMs.push(md5Ms());
-    for (const kind of kinds) {
+    for (const kind of kinds.filter(({ name }) => !lost.has(name))) {
       const place = newFolder(folder, "place");
       row.prepare?.(place);
-      const pair = await kind.open(place);
-      await run(["sync"]);
-      const startedCpuSeconds = machineCpuSeconds();
-      const ms = await row.measure(pair, place);
+      let pair: SyncPair;
+      let ms: number[];
+      let startedCpuSeconds: number;
+      try {
+        pair = await kind.open(place);
+        await run(["sync"]);
+        startedCpuSeconds = machineCpuSeconds();
+        ms = await row.measure(pair, place);
+      } catch (error) {
+        if (kind === row.kinds[0]) throw error;
+        lost.set(kind.name, `- \`${kind.name}\` is left out from round ${round} on: ${String(error)}`);
+        say(lost.get(kind.name)!);
+        await endStartedPrograms();
+        continue;
+      }
       const cpuSeconds = machineCpuSeconds() - startedCpuSeconds;
       const peaks = pair.programs.map(
         ({ name, pid }) => `${name} ${Math.round(peakRssBytes(pid) / MIB)} MiB`,
@@ -136,12 +149,14 @@ async function measureSync(row: SyncRow, { rounds, folder, say }: Bench): Promis
       if (row.leavesTrees !== true) rmSync(place, { recursive: true, force: true });
     }
   }
-  const summaries = [...measured].map(([name, { ms, cpuSeconds, memory }]) => ({
-    name,
-    summary: summarize(ms),
-    cpu: summarize(cpuSeconds),
-    memory,
-  }));
+  const summaries = [...measured]
+    .filter(([, { ms }]) => ms.length > 0)
+    .map(([name, { ms, cpuSeconds, memory }]) => ({
+      name,
+      summary: summarize(ms),
+      cpu: summarize(cpuSeconds),
+      memory,
+    }));
   const rows = summaries.map(({ name, summary: { median, min, max }, cpu, memory }) => [
     `\`${name}\``,
     `${median.toFixed(0)} ms`,
@@ -155,6 +170,7 @@ async function measureSync(row: SyncRow, { rounds, folder, say }: Bench): Promis
     lines: [
       ...table([["", "median", "min–max", "CPU", "memory"], ...rows]),
       "",
+      ...lost.values(),
       ...row.goals(medianOf, limitMs.length === 0 ? NaN : summarize(limitMs).median),
     ],
     versions: kinds.map(({ version }) => version()),
