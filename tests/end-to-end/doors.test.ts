@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { Authority, type Issued } from "../support/certificates.ts";
 import { diffTrees } from "../support/diff.ts";
 import { IndependentClient, ServerError } from "../support/independent-client.ts";
@@ -284,6 +285,19 @@ describe("TLS", () => {
 });
 
 describe("SIGHUP", () => {
+  test.each(["content", "fileserve"])("finds a relative path where %s was started", async (command) => {
+    const name = basename(secretFile(ALICE));
+    const served =
+      command === "content" ? ["content", "-p", "0", "-d", "tree"] : ["fileserve", "127.0.0.1", "0", "tree"];
+    const program = startDray([...served, "--token-file", name, "--json"], { cwd: folder.path });
+    const { port } = await program.listening();
+    writeFileSync(folder.join(name), BOB);
+    program.kill("SIGHUP");
+    await program.stderrMatch(/tokens and certificates for clients were read again/);
+    await using bob = await IndependentClient.connect(port, [1, 1], { token: BOB });
+    expect((await bob.receiveFile(bob.requestFile("large.bin"))).size).toBe(12_345_678);
+  });
+
   test("takes new tokens and certificates, and leaves open connections alone", async () => {
     const tokens = secretFile(ALICE);
     const [certPath, keyPath] = [secretFile(host.cert), secretFile(host.key)];
