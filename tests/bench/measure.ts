@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { diffTrees } from "../support/diff.ts";
 import { peakRssBytes } from "../support/memory.ts";
 import { endStartedPrograms } from "../support/process.ts";
@@ -6,7 +5,7 @@ import type { Contender } from "./contender.ts";
 import { machineCpuSeconds } from "./cpu-time.ts";
 import type { BenchData } from "./data.ts";
 import type { Row } from "./rows.ts";
-import { leavePageCache, newFolder, settle } from "./settle.ts";
+import { clearAway, leavePageCache, newFolder, settle } from "./settle.ts";
 
 export interface Measured {
   contender: Contender;
@@ -32,14 +31,12 @@ export async function measure(
   rounds: number,
   say: (line: string) => void,
 ): Promise<Measured[]> {
-  let measured: Measured[] = [];
   try {
-    measured = await openContenders(row, data, folder, say);
+    const measured = await openContenders(row, data, folder, say);
     for (let round = 0; round <= rounds; round++) {
       for (const one of measured) {
         const { contender } = one;
-        const oldCopy = { path: contender.destination, setAside: `${contender.destination}-${round}` };
-        await settle(data, row.keepsCopy ? undefined : oldCopy);
+        await settle(data);
         if (row.isCold === true) await leavePageCache(data);
         const startedCpuSeconds = machineCpuSeconds();
         const startedMs = performance.now();
@@ -49,11 +46,12 @@ export async function measure(
         say(`  ${round === 0 ? "warm-up" : `round ${round}`}  ${took.toFixed(2)} s  ${contender.name}`);
         if (round === 0) {
           await compare(contender, data);
-          continue;
+        } else {
+          one.seconds.push(took);
+          one.cpuSeconds.push(cpuSeconds);
+          one.clientPeakBytes = Math.max(one.clientPeakBytes, peakBytes);
         }
-        one.seconds.push(took);
-        one.cpuSeconds.push(cpuSeconds);
-        one.clientPeakBytes = Math.max(one.clientPeakBytes, peakBytes);
+        if (!row.keepsCopy) clearAway(data, contender.destination, round);
       }
     }
     for (const { contender, peakBytes } of measured) {
@@ -62,10 +60,6 @@ export async function measure(
     return measured;
   } finally {
     await endStartedPrograms();
-    // Gigabytes each: a full disk is nothing that the rows behind this one are about.
-    if (data.files === 1) {
-      for (const { contender } of measured) rmSync(contender.destination, { recursive: true, force: true });
-    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { freemem } from "node:os";
 import { run } from "./contender.ts";
 import type { BenchData } from "./data.ts";
@@ -7,26 +7,26 @@ const MIB = 1024 ** 2;
 const SPARE_BYTES = 512 * MIB;
 
 /**
- * Brings the machine into the same state before every run, so that nobody pays for what the one
- * before has left behind:
- *
- * - An old copy is out of the way. Of many files it is renamed, never deleted: for minutes, ext4
- *   looks at every inode that was just deleted before it takes another one, which made each copy of
- *   10,000 files 3 s slower, whoever made it.
- * - Nothing waits to be written.
- * - Free memory has been used before: a virtual machine gets it from its host page by page, which cost
- *   up to 3 s for 2 GiB.
+ * Brings the machine into the same state before every run, so that nobody pays for what the one before has left behind:
+ * nothing waits to be written, and free memory has been used before. A virtual machine gets it from its host page by page,
+ * which cost up to 3 s for 2 GiB.
  */
-export async function settle(
-  data: BenchData,
-  oldCopy: { path: string; setAside: string } | undefined,
-): Promise<void> {
-  if (oldCopy !== undefined && existsSync(oldCopy.path)) {
-    if (data.files === 1) rmSync(oldCopy.path, { recursive: true });
-    else renameSync(oldCopy.path, oldCopy.setAside);
-  }
+export async function settle(data: BenchData): Promise<void> {
   await run(["sync"]);
   await warmMemory(Math.min(data.bytes * 1.5 + SPARE_BYTES, freemem() / 2));
+}
+
+/**
+ * Puts a copy out of the way of the next one.
+ *
+ * - A large file goes at once: the copies of all contenders would fill the memory with what nobody reads again, and whoever
+ *   comes next would pay for the search for free pages (1.5 s became 2.8 s).
+ * - Many files are renamed, never deleted: for minutes, ext4 looks at every inode that was just deleted before it takes
+ *   another one, which made each copy of 10,000 files 3 s slower, whoever made it.
+ */
+export function clearAway(data: BenchData, copy: string, round: number): void {
+  if (data.files === 1) rmSync(copy, { recursive: true });
+  else renameSync(copy, `${copy}-${round}`);
 }
 
 /** Has the system forget what it knows of the source's contents: they come from the disk then. */
