@@ -36,7 +36,7 @@ export async function measure(
     for (let round = 0; round <= rounds; round++) {
       for (const one of measured) {
         const { contender } = one;
-        await settle(data);
+        await settle(data.bytes);
         if (row.isCold === true) await leavePageCache(data);
         const startedCpuSeconds = machineCpuSeconds();
         const startedMs = performance.now();

@@ -10,10 +10,11 @@ const SPARE_BYTES = 512 * MIB;
  * Brings the machine into the same state before every run, so that nobody pays for what the one before has left behind:
  * nothing waits to be written, and free memory has been used before. A virtual machine gets it from its host page by page,
  * which cost up to 3 s for 2 GiB.
+ * @param bytes that are copied in the run
  */
-export async function settle(data: BenchData): Promise<void> {
+export async function settle(bytes: number): Promise<void> {
   await run(["sync"]);
-  await warmMemory(Math.min(data.bytes * 1.5 + SPARE_BYTES, freemem() / 2));
+  await warmMemory(Math.min(bytes * 1.5 + SPARE_BYTES, freemem() / 2));
 }
 
 /**

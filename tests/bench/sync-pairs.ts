@@ -128,7 +128,9 @@ export const syncthing: SyncKind = {
     for (const [index, side] of sides.entries()) {
       writeFileSync(`${side.home}/config.xml`, syncthingConfiguration(side, sides[1 - index]!));
       const flags = ["--no-browser", "--no-restart", "--no-upgrade", `--home=${side.home}`];
-      const program = startProgram(["syncthing", "serve", ...flags], { env: { HOME: side.home } });
+      // It is the one that works, and not one that watches over it.
+      const env = { HOME: side.home, STMONITORED: "yes" };
+      const program = startProgram(["syncthing", "serve", ...flags], { env });
       programs.push({ name: "syncthing", pid: program.pid });
       await portOpen(side.port);
       if (index === 1) await program.stdoutMatch(/Established secure connection/, { timeoutMs: 60_000 });

@@ -2,11 +2,10 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } 
 import { peakRssBytes } from "../support/memory.ts";
 import { endStartedPrograms } from "../support/process.ts";
 import { makeLargeFile, makeManyFiles } from "../support/tree.ts";
-import { run } from "./contender.ts";
 import { machineCpuSeconds } from "./cpu-time.ts";
 import { goalLine, table } from "./markdown.ts";
 import type { Bench, Section, SectionResult } from "./section.ts";
-import { newFolder } from "./settle.ts";
+import { newFolder, settle } from "./settle.ts";
 import { summarize } from "./statistics.ts";
 import { type SyncKind, type SyncPair, draySync, syncthing, unison } from "./sync-pairs.ts";
 
@@ -23,6 +22,8 @@ interface SyncRow {
   name: string;
   title: string;
   kinds: readonly SyncKind[];
+  /** What appears, in all. */
+  bytes: number;
   /**
    * What was made stays until the end: a file system does not use the inodes of deleted files again for minutes, and whoever
    * makes files meanwhile pays for the search.
@@ -41,6 +42,7 @@ const ROWS: readonly SyncRow[] = [
     name: "sync-large",
     title: "Sync: one file of 1 GiB that appears in the folder",
     kinds: [draySync(false), unison, syncthing],
+    bytes: LARGE_BYTES,
     prepare: (place) => makeLargeFile(`${place}/large`, { seed: 1, sizeBytes: LARGE_BYTES }),
     measure: async (pair, place) => [
       await follow(
@@ -63,6 +65,7 @@ const ROWS: readonly SyncRow[] = [
     name: "sync-small",
     title: `Sync: ${SMALL_FILES.toLocaleString("en")} small files (56 MB) that appear in the folder (dray, syncthing: durable when they are there; unison: not)`,
     kinds: [draySync(false), unison, syncthing],
+    bytes: SMALL_FILES * 11_000,
     leavesTrees: true,
     prepare: (place) => {
       const many = { seed: 2, count: SMALL_FILES, directories: 100, minBytes: 512, maxBytes: 21_500 };
@@ -82,6 +85,7 @@ const ROWS: readonly SyncRow[] = [
     name: "sync-latency",
     title: "Sync: 4 KiB that are saved, until they are there (dray: at another client, by way of the server)",
     kinds: [draySync(true), syncthing],
+    bytes: SAVES * 4096,
     measure: async (pair) => {
       const took = [];
       for (let save = 0; save < SAVES; save++) {
@@ -123,7 +127,7 @@ async function measureSync(row: SyncRow, { rounds, folder, say }: Bench): Promis
       let startedCpuSeconds: number;
       try {
         pair = await kind.open(place);
-        await run(["sync"]);
+        await settle(row.bytes);
         startedCpuSeconds = machineCpuSeconds();
         ms = await row.measure(pair, place);
       } catch (error) {
