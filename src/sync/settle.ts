@@ -1,3 +1,4 @@
+import TinyQueue from "tinyqueue";
 import type { Stat } from "./ports.ts";
 import { isUntouched } from "./stat-comparison.ts";
 
@@ -23,12 +24,20 @@ export type Settled =
   | { readonly state: "gone" };
 
 interface Unsettled {
-  dueMs: number;
+  readonly name: string;
+  /** The next one. */
+  planned: Look | undefined;
   pauseMs: number;
   /** What the last look showed; undefined: none yet. */
   last: { readonly stat: Stat | undefined } | undefined;
   /** Since when the looks show that it is gone. */
   goneSinceMs: number | undefined;
+}
+
+/** A look that is planned; void when its name is forgotten, or another one is planned. */
+interface Look {
+  readonly atMs: number;
+  readonly of: Unsettled;
 }
 
 /**
@@ -39,7 +48,7 @@ interface Unsettled {
 export class Settler {
   readonly #settings: SettleSettings;
   readonly #unsettled = new Map<string, Unsettled>();
-  #nextAtMs: number | undefined;
+  readonly #looks = new TinyQueue<Look>([], (a, b) => a.atMs - b.atMs);
 
   constructor(settings: SettleSettings = SETTLE_DEFAULTS) {
     this.#settings = settings;
@@ -49,16 +58,27 @@ export class Settler {
   hint(name: string, nowMs: number): void {
     if (this.#unsettled.has(name)) return;
     const { firstMs } = this.#settings;
-    const dueMs = nowMs + firstMs;
-    this.#unsettled.set(name, { dueMs, pauseMs: firstMs, last: undefined, goneSinceMs: undefined });
-    if (this.#nextAtMs !== undefined || this.#unsettled.size === 1)
-      this.#nextAtMs = Math.min(this.#nextAtMs ?? dueMs, dueMs);
+    const unsettled: Unsettled = {
+      name,
+      planned: undefined,
+      pauseMs: firstMs,
+      last: undefined,
+      goneSinceMs: undefined,
+    };
+    this.#unsettled.set(name, unsettled);
+    this.#plan(unsettled, nowMs + firstMs);
+  }
+
+  /** The same, where this is how it looks now: that counts as the first look. */
+  hintSeen(name: string, stat: Stat, nowMs: number): void {
+    this.hint(name, nowMs);
+    const isFirst = this.#unsettled.get(name)!.last === undefined;
+    if (isFirst) this.look(name, stat, nowMs);
   }
 
   /** Forgets a name: somebody else has dealt with it. */
   forget(name: string): void {
     this.#unsettled.delete(name);
-    this.#nextAtMs = undefined;
   }
 
   /** Whether a name is not known to be at rest. */
@@ -73,27 +93,26 @@ export class Settler {
 
   /** When the next look is due, in the milliseconds of the calls; undefined when nothing is waiting. */
   get nextAtMs(): number | undefined {
-    if (this.#nextAtMs === undefined)
-      for (const { dueMs } of this.#unsettled.values())
-        this.#nextAtMs = Math.min(this.#nextAtMs ?? dueMs, dueMs);
-    return this.#nextAtMs;
+    for (let next = this.#looks.peek(); next !== undefined; next = this.#looks.peek()) {
+      if (this.#isPlanned(next)) return next.atMs;
+      this.#looks.pop();
+    }
+    return undefined;
   }
 
-  /** Names to look at now, the longest due first, at most `limit`: each is to be answered with look(). */
+  /** Names to look at now, the longest due first, at most `limit`: each is to be answered with look() or forget(). */
   due(nowMs: number, limit: number): string[] {
-    if ((this.nextAtMs ?? Infinity) > nowMs) return [];
-    const due = [...this.#unsettled].filter(([, { dueMs }]) => dueMs <= nowMs);
-    return due
-      .sort(([, a], [, b]) => a.dueMs - b.dueMs)
-      .slice(0, limit)
-      .map(([name]) => name);
+    const due: Look[] = [];
+    while (due.length < limit && (this.nextAtMs ?? Infinity) <= nowMs) due.push(this.#looks.pop()!);
+    // They are due until they are answered.
+    for (const look of due) this.#looks.push(look);
+    return due.map(({ of }) => of.name);
   }
 
   /** Tells what a look at a due name showed. @returns that it is at rest, and so forgotten; undefined: it is not yet */
   look(name: string, stat: Stat | undefined, nowMs: number): Settled | undefined {
     const unsettled = this.#unsettled.get(name);
     if (unsettled === undefined) return undefined;
-    this.#nextAtMs = undefined;
     const isGone = stat?.kind !== "file";
     if (!isGone) unsettled.goneSinceMs = undefined;
     const settled = isGone ? this.#gone(unsettled, nowMs) : this.#there(unsettled, stat, nowMs);
@@ -102,11 +121,20 @@ export class Settler {
     return settled;
   }
 
+  #plan(unsettled: Unsettled, atMs: number): void {
+    unsettled.planned = { atMs, of: unsettled };
+    this.#looks.push(unsettled.planned);
+  }
+
+  #isPlanned(look: Look): boolean {
+    return look.of.planned === look && this.#unsettled.get(look.of.name) === look.of;
+  }
+
   #gone(unsettled: Unsettled, nowMs: number): Settled | undefined {
     unsettled.goneSinceMs ??= nowMs;
     const overMs = unsettled.goneSinceMs + this.#settings.deleteGraceMs;
     if (nowMs >= overMs) return { state: "gone" };
-    unsettled.dueMs = Math.min(overMs, nowMs + this.#settings.firstMs);
+    this.#plan(unsettled, Math.min(overMs, nowMs + this.#settings.firstMs));
     return undefined;
   }
 
@@ -119,7 +147,7 @@ export class Settler {
       unsettled.pauseMs = last.stat.inode === stat.inode ? Math.min(2 * unsettled.pauseMs, maxMs) : firstMs;
     }
     const clockMs = stat.ctimeNs % COARSE_CLOCK_NS === 0n ? COARSE_CLOCK_MS : 0;
-    unsettled.dueMs = nowMs + Math.max(unsettled.pauseMs, writingPauseMs(stat), clockMs);
+    this.#plan(unsettled, nowMs + Math.max(unsettled.pauseMs, writingPauseMs(stat), clockMs));
     return undefined;
   }
 }

@@ -96,6 +96,34 @@ describe("a changed file", () => {
   });
 });
 
+describe("a file that was seen when it was found", () => {
+  test("is at rest when one look later agrees", () => {
+    const settler = new Settler();
+    settler.hintSeen("a", stat(5), 1000);
+    expect(settler.nextAtMs).toBe(1050);
+    const atRest = { settled: { state: "file" as const, stat: stat(5) }, atMs: 1050, looks: 1 };
+    expect(run(settler, () => stat(5))).toEqual(atRest);
+  });
+
+  test("is looked at again when that look shows another", () => {
+    const settler = new Settler();
+    settler.hintSeen("a", stat(5), 0);
+    const { settled, looks } = run(settler, () => stat(6, 20));
+    expect(settled).toEqual({ state: "file", stat: stat(6, 20) });
+    expect(looks).toBe(2);
+  });
+
+  test("keeps the looks that it has had, and when the next one is due", () => {
+    const settler = new Settler();
+    settler.hint("a", 0);
+    settler.look("a", stat(5), 50);
+    settler.hintSeen("a", stat(6, 90), 90);
+    expect(settler.nextAtMs).toBe(100);
+    expect(settler.look("a", stat(5), 100)).toEqual({ state: "file", stat: stat(5) });
+    expect(settler.nextAtMs).toBeUndefined();
+  });
+});
+
 describe("a name that is gone", () => {
   test("counts as deleted after the grace", () => {
     const settler = new Settler();
@@ -142,6 +170,49 @@ test("the longest due come first, no more than wanted", () => {
   const settler = new Settler();
   for (let index = 0; index < 10; index++) settler.hint(`${index}`, index);
   expect(settler.due(1000, 3)).toEqual(["0", "1", "2"]);
+});
+
+test("what is due is what a list of all that wait would say, whatever is hinted, seen, looked at and forgotten", () => {
+  const action = fc.record({
+    kind: fc.constantFrom("hint", "seen", "look", "forget"),
+    name: fc.constantFrom("a", "b", "c", "d", "e"),
+    afterMs: fc.integer({ min: 0, max: 60 }),
+    limit: fc.integer({ min: 1, max: 5 }),
+  });
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+      const settler = new Settler();
+      const waiting = new Map<string, { dueMs: number; isSeen: boolean }>();
+      let nowMs = 0;
+      for (const [index, { kind, name, afterMs, limit }] of actions.entries()) {
+        nowMs += afterMs;
+        const dueMs = nowMs + SETTLE_DEFAULTS.firstMs;
+        // Another inode each time: one that was saved anew, and is never at rest.
+        const found = stat(1, nowMs, index);
+        const known = waiting.get(name);
+        if (kind === "forget") {
+          settler.forget(name);
+          waiting.delete(name);
+        } else if (kind === "hint") {
+          settler.hint(name, nowMs);
+          if (known === undefined) waiting.set(name, { dueMs, isSeen: false });
+        } else if (kind === "seen") {
+          settler.hintSeen(name, found, nowMs);
+          if (known?.isSeen !== true) waiting.set(name, { dueMs, isSeen: true });
+        } else {
+          settler.look(name, found, nowMs);
+          if (known !== undefined) waiting.set(name, { dueMs, isSeen: true });
+        }
+        const all = [...waiting.values()].map((one) => one.dueMs).sort((a, b) => a - b);
+        const due = settler.due(nowMs, limit);
+        const expected = all.filter((atMs) => atMs <= nowMs).slice(0, limit);
+        expect(due.map((one) => waiting.get(one)!.dueMs)).toEqual(expected);
+        expect(new Set(due).size).toBe(due.length);
+        expect(settler.nextAtMs).toBe(all[0]);
+        expect(settler.size).toBe(waiting.size);
+      }
+    }),
+  );
 });
 
 test("a file that is at rest was written to by nobody for firstMs, and everything comes to rest", () => {

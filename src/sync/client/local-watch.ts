@@ -132,6 +132,8 @@ export class LocalWatch {
       this.#rules = this.#loadRules(this.#rules);
       this.rescan();
     }
+    // Its looks will show what has become of it, and so will the scan.
+    if (this.#settler.has(name) || this.#willBeScanned(name)) return;
     if ("problem" in syncedPath(name, this.#settings.platform)) {
       // Dray's own files, or a name for the next scan to report.
       if (path[0] !== ".dray") this.#scanSoon(path.slice(0, -1).join("/"));
@@ -147,8 +149,16 @@ export class LocalWatch {
   }
 
   #scanSoon(directory: string): void {
-    if (!this.#toScan.has("")) this.#toScan.add(directory);
+    if (!this.#toScan.has("") && !this.#willBeScanned(directory)) this.#toScan.add(directory);
     this.#arm();
+  }
+
+  /** Whether a scan of a directory that it is in, or of itself, is to begin. One of everything may be long in coming. */
+  #willBeScanned(name: string): boolean {
+    for (let slash = name.indexOf("/"); slash >= 0; slash = name.indexOf("/", slash + 1)) {
+      if (this.#toScan.has(name.slice(0, slash))) return true;
+    }
+    return this.#toScan.has(name);
   }
 
   #stat(path: TreePath): Stat | undefined {
@@ -192,6 +202,7 @@ export class LocalWatch {
     const stat = this.#stat(path.path);
     const settled = this.#settler.look(name, stat, nowMs);
     if (settled === undefined) return;
+    if (stat?.kind === "directory") this.#scanSoon(name);
     this.#events.settled(name, settled.state === "file" ? settled.stat : stat);
   }
 
@@ -225,7 +236,8 @@ export class LocalWatch {
   #found(scanning: RunningScan, found: Scanned): void {
     if (found.kind === "file") {
       scanning.seen.add(found.name);
-      if (!this.#events.recognizes(found.name, found.stat)) this.hint(found.name);
+      if (!this.#events.recognizes(found.name, found.stat))
+        this.#settler.hintSeen(found.name, found.stat, this.#clock.monotonicMs());
       return;
     }
     if (found.why === "unreadable") scanning.blind.push(found.name);
