@@ -3,9 +3,9 @@ import { type Backoff, delayAfterAttempt } from "../net/backoff.ts";
 import type { ClientSecurity } from "../transfer/security.ts";
 import { parsePath } from "../wire/names.ts";
 import type { OrderRequest } from "../wire/order.ts";
-import { Breaker } from "./breaker.ts";
+import { Endpoint, type EndpointEvents } from "./endpoint.ts";
 import { isHeldUp, mayPrune, pruneFeed } from "./feed-pruning.ts";
-import { type Endpoint, type Feed, newFeed } from "./feed.ts";
+import { type Feed, newFeed } from "./feed.ts";
 import type { FileRecord } from "./file-records.ts";
 import { FullDisk } from "./full-disk.ts";
 import type { Job, JobAsk, JobDone, JobProgress, ToThread } from "./job.ts";
@@ -18,7 +18,7 @@ import { recount, settle } from "./settlement.ts";
 import { type LookAtListed, Sift } from "./sift.ts";
 import type { SourceRun } from "./source-run.ts";
 import { Throttle } from "./throttle.ts";
-import { type Restriction, WorkQueue } from "./work-queue.ts";
+import { WorkQueue } from "./work-queue.ts";
 
 export interface DispatcherSettings {
   workers: number;
@@ -62,8 +62,7 @@ const REFILL_ITEMS = 512;
 /** How much of a large file may have come without the journal knowing what it cost. */
 const SAVE_BYTES = 16 * 1024 * 1024;
 const DIAL_TIMEOUT_MS = 10_000;
-/** After a server said that it has no room, unless it asked for more time. */
-const FULL_RETRY_MS = 1_000;
+
 /**
  * Keeps the lanes busy: lists sources into the journal, feeds the queue from it, gives batches to
  * lanes, and records what became of them.
@@ -79,6 +78,13 @@ export class Dispatcher {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #jobs = new Map<number, RunningJob>();
   readonly #disk: FullDisk;
+  readonly #endpointEvents: EndpointEvents = {
+    restricted: ({ feeds, restriction }) => {
+      for (const feed of feeds) this.#queue.restrict(feed.id, restriction);
+    },
+    awake: () => this.#advance(),
+    giveUp: (feed, error) => this.#giveUp(feed, error),
+  };
   #nextJobId = 1;
   #isStopped = false;
   /** For connections to sources from here on. */
@@ -127,7 +133,7 @@ export class Dispatcher {
     this.#isStopped = true;
     this.#throttle.stop();
     this.#disk.stop();
-    for (const endpoint of this.#endpoints.values()) clearTimers(endpoint);
+    for (const endpoint of this.#endpoints.values()) endpoint.stop();
     for (const feed of this.#feeds.values()) {
       clearTimeout(feed.passTimer);
       feed.abort.abort(reason);
@@ -176,7 +182,7 @@ export class Dispatcher {
     this.#settle(job, done);
     if (this.#isStopped) return;
     this.#hangUpUnused(feed.endpoint);
-    this.#judge(feed, done);
+    feed.endpoint.judge(done, this.#queue.connectedLanes(feed.endpoint.key));
     this.#refill(feed);
     this.#advance();
     this.#endIfDone(feed);
@@ -193,7 +199,7 @@ export class Dispatcher {
     this.#feeds.set(feed.id, feed);
     this.#queue.open(feed.id, feed.endpoint.key, delayMs > 0);
     this.#throttle.open(feed.id, request.bytesPerSecond);
-    this.#queue.restrict(feed.id, this.#restrictionOf(feed));
+    this.#queue.restrict(feed.id, feed.endpoint.restriction);
     const listSize = this.#journal.listSize(orderId, position);
     if (listSize !== undefined && this.#restore(feed, listSize)) {
       // Who else has written here since then, an earlier daemon knew.
@@ -244,7 +250,7 @@ export class Dispatcher {
         connected: () => {
           wasConnected = true;
           run.state = "listing";
-          feed.endpoint.breaker.succeeded();
+          feed.endpoint.succeeded();
         },
         items: (items: ListedItem[]) =>
           sift.take(items, async (left) => {
@@ -424,70 +430,6 @@ export class Dispatcher {
     else if (publishedFiles > 0) this.#disk.arrived();
   }
 
-  /** What a job says about the health of its source. */
-  #judge(feed: Feed, done: JobDone): void {
-    const { breaker } = feed.endpoint;
-    const { connection } = done;
-    if (connection.state === "unused") return;
-    const hasFetched = done.outcomes.some((outcome) => outcome.kind === "fetched");
-    if (connection.state === "kept" || hasFetched) {
-      breaker.succeeded();
-      this.#restrictAll(feed.endpoint);
-      return;
-    }
-    if (connection.code === "busy" && this.#queue.connectedLanes(feed.endpoint.key) > 0)
-      return this.#full(feed.endpoint, connection.retryAfterMs);
-    const nowMs = performance.now();
-    const delayMs =
-      connection.state === "lost"
-        ? breaker.lostConnection(nowMs, Math.random())
-        : breaker.failed(nowMs, Math.random());
-    if (delayMs === undefined) return;
-    this.#restrictAll(feed.endpoint);
-    const error = new DrayError(connection.code, connection.message);
-    for (const other of [...feed.endpoint.feeds]) {
-      if (this.#isBeyondPatience(other) || !error.retryable) this.#giveUp(other, error);
-    }
-    clearTimeout(feed.endpoint.probeTimer);
-    feed.endpoint.probeTimer = setTimeout(
-      () => {
-        breaker.probe();
-        this.#restrictAll(feed.endpoint);
-        this.#advance();
-      },
-      Math.max(delayMs, connection.retryAfterMs),
-    );
-  }
-
-  /** The server serves us, but not over more connections than we have: for a while, no lane tries. */
-  #full(endpoint: Endpoint, retryAfterMs: number): void {
-    if (endpoint.fullTimer !== undefined) return;
-    endpoint.fullTimer = setTimeout(
-      () => {
-        endpoint.fullTimer = undefined;
-        this.#restrictAll(endpoint);
-        this.#advance();
-      },
-      Math.max(FULL_RETRY_MS, retryAfterMs),
-    );
-    this.#restrictAll(endpoint);
-  }
-
-  #isBeyondPatience(feed: Feed): boolean {
-    return feed.endpoint.breaker.badForMs(performance.now()) >= feed.request.patienceMs;
-  }
-
-  #restrictAll(endpoint: Endpoint): void {
-    for (const feed of endpoint.feeds) this.#queue.restrict(feed.id, this.#restrictionOf(feed));
-  }
-
-  #restrictionOf(feed: Feed): Restriction {
-    const { breaker, fullTimer } = feed.endpoint;
-    if (breaker.state === "open") return "pause";
-    if (breaker.state === "probing") return "probe";
-    return fullTimer === undefined ? "none" : "connected";
-  }
-
   /** The source stays away: what it still owes has failed. */
   #giveUp(feed: Feed, error: DrayError): void {
     const { run } = feed;
@@ -565,7 +507,7 @@ export class Dispatcher {
     const { endpoint } = feed;
     endpoint.feeds.delete(feed);
     if (endpoint.feeds.size > 0) return;
-    clearTimers(endpoint);
+    endpoint.stop();
     this.#endpoints.delete(endpoint.key);
     this.#hangUpUnused(endpoint);
   }
@@ -579,22 +521,11 @@ export class Dispatcher {
   #endpointOf(key: string): Endpoint {
     let endpoint = this.#endpoints.get(key);
     if (endpoint === undefined) {
-      endpoint = {
-        key,
-        breaker: new Breaker(),
-        feeds: new Set(),
-        probeTimer: undefined,
-        fullTimer: undefined,
-      };
+      endpoint = new Endpoint(key, this.#endpointEvents);
       this.#endpoints.set(key, endpoint);
     }
     return endpoint;
   }
-}
-
-function clearTimers(endpoint: Endpoint): void {
-  clearTimeout(endpoint.probeTimer);
-  clearTimeout(endpoint.fullTimer);
 }
 
 function recordedItem({ path, sizeBytes, mtimeUs, mode }: FileRecord): ListedItem {

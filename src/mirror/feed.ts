@@ -1,5 +1,5 @@
 import type { OrderRequest } from "../wire/order.ts";
-import type { Breaker } from "./breaker.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { JobMode } from "./job.ts";
 import type { OrderRun } from "./order-run.ts";
 import type { SourceRun } from "./source-run.ts";
@@ -37,16 +37,6 @@ export interface Feed {
   /** Its source stays away: all that is not settled counts as failed. */
   isGivenUp: boolean;
   isEnded: boolean;
-}
-
-/** What is known of a server, for all feeds that use it. */
-export interface Endpoint {
-  key: string;
-  breaker: Breaker;
-  feeds: Set<Feed>;
-  probeTimer: Timer | undefined;
-  /** While it runs, the server has no room for more connections than the lanes have. */
-  fullTimer: Timer | undefined;
 }
 
 /** Whether an order's items can be asked for when it has ended. */
