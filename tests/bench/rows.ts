@@ -38,7 +38,7 @@ export interface Row {
 
 const WALLS = {
   large:
-    "The wall: about seven tenths of the CPU time are the kernel's, for sockets and the page cache (looked at with one worker, four runs); the bare TCP copy in this table does the same without any check. Tried: pieces of 64, 128 and 512 KiB instead of 256 (1.47, 1.48 and 1.40 s beside 1.42 s on a RAM disk).",
+    "The wall: the thread that receives is never idle, and about seven tenths of its time are the kernel's, for its socket and the page cache (one profile); the bare TCP copy in this table does the same without any check. Tried: pieces of 64, 128 and 512 KiB instead of 256 (1.47, 1.48 and 1.40 s beside 1.42 s on a RAM disk).",
   small:
     "The wall: the cores are busy nine tenths of the time, about half of it in the kernel (one run), with files that appear whole under their names (7 system calls a file at the mirror, 6 at the server). `cp -r` shows what the file system alone takes. Requests and answers go in batches, over lanes on threads, already; leaving out the temporary name would break promise 1. Tried, on a RAM disk: a new source's files are not looked up before they are fetched (387 ms instead of 434, kept); 1, 2, 4, 16 and 32 workers (514, 390, 392, 370 and 377 ms beside 367 with 8); fewer checkpoints of the journal (385 beside 380); less in the messages to the threads (no difference).",
   synced:
@@ -46,7 +46,7 @@ const WALLS = {
   unchanged:
     "The wall: 20,000 looks at files in all, at what a system call costs from JavaScript; both cores are busy four fifths of the time. The process that gives the order takes 20 ms to start. Tried and kept: lists that are compared on threads as they come (2.5 times as fast as before), looks by path instead of by descriptor (half the price), by short paths (44 ms for the run became 40), on one thread for a source (50 became 44), no compiled parsers for what is parsed once (5 ms). Tried and not kept: shorter and growing batches of the list (no difference). Not done: system calls through bun:ffi (half a microsecond less for each look), which Bun does not call ready for production.",
   replicas:
-    "The wall is the machine's limit; aria2 neither verifies, syncs nor sums. Tried: digests that servers remember (4.99 CPU seconds before, 4.54 after, on a RAM disk). Not done, since it would verify less: one server's word instead of two, no check of frames.",
+    "The wall: both cores are busy nine tenths of the time. The sum takes three tenths of that, which is what SHA-256 costs, the thread that fetches a third, two thirds of it in the kernel, for sockets and the page cache, and the four servers a seventh (one profile). aria2 neither verifies, syncs nor sums. Tried: digests that servers remember (4.99 CPU seconds before, 4.54 after, on a RAM disk). Not done, since it would verify less: one server's word instead of two, no check of frames.",
 };
 
 const UNSYNCED = "dray --durability none";
