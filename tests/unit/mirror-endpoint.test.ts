@@ -5,7 +5,7 @@ import type { JobDone } from "../../src/mirror/job.ts";
 const HOUR_MS = 3_600_000;
 
 function done(connection: JobDone["connection"]): JobDone {
-  return { jobId: 1, lane: 0, receivedBytes: 0, outcomes: [], connection };
+  return { type: "done", jobId: 1, lane: 0, receivedBytes: 0, outcomes: [], connection };
 }
 
 const failed = done({ state: "unreachable", code: "unreachable", message: "no", retryAfterMs: 0 });
