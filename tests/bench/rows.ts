@@ -38,7 +38,7 @@ export interface Row {
 
 const WALLS = {
   large:
-    "The wall: the thread that receives is never idle, and about seven tenths of its time are the kernel's, for its socket and the page cache (one profile); the bare TCP copy in this table does the same without any check. Tried: pieces of 64, 128 and 512 KiB instead of 256 (1.47, 1.48 and 1.40 s beside 1.42 s on a RAM disk).",
+    "The wall: the thread that receives is busy nearly all of the time, and about seven tenths of its time are the kernel's, for its socket and the page cache (one profile); the bare TCP copy in this table does the same without any check. Tried: pieces of 64, 128 and 512 KiB instead of 256 (1.47, 1.48 and 1.40 s beside 1.42 s on a RAM disk).",
   small:
     "The wall: the cores are busy nine tenths of the time, about half of it in the kernel (one run), with files that appear whole under their names (7 system calls a file at the mirror, 6 at the server). `cp -r` shows what the file system alone takes. Requests and answers go in batches, over lanes on threads, already; leaving out the temporary name would break promise 1. Tried, on a RAM disk: a new source's files are not looked up before they are fetched (387 ms instead of 434, kept); 1, 2, 4, 16 and 32 workers (514, 390, 392, 370 and 377 ms beside 367 with 8); fewer checkpoints of the journal (385 beside 380); less in the messages to the threads (no difference).",
   synced:

@@ -65,7 +65,7 @@ const ROWS: readonly SyncRow[] = [
     name: "sync-small",
     title: `Sync: ${SMALL_FILES.toLocaleString("en")} small files (56 MB) that appear in the folder (dray, syncthing: durable when they are there; unison: not)`,
     kinds: [draySync(false), unison, syncthing],
-    bytes: SMALL_FILES * 11_000,
+    bytes: 56_000_000,
     leavesTrees: true,
     prepare: (place) => {
       const many = { seed: 2, count: SMALL_FILES, directories: 100, minBytes: 512, maxBytes: 21_500 };

@@ -44,6 +44,38 @@ describe("what one user does, the others get", () => {
     ]);
   });
 
+  test("a directory that goes to and fro before its first delete counts is where it was left", () => {
+    const { stage, a } = two(7);
+    a.write("d/x", "content");
+    a.write("y", "stays");
+    stage.settle();
+    for (const [from, to] of [
+      ["d", "e"],
+      ["e", "d"],
+      ["d", "e"],
+    ] as const) {
+      a.rename(from, to);
+      stage.world.clock.pass(120);
+    }
+    // Long before the next rescan.
+    stage.world.clock.pass(10_000);
+    expectAll(stage, { "e/x": "content", y: "stays" });
+  });
+
+  test("a directory in the place of a file, and a file in that of a directory, come with what is in them", () => {
+    const { stage, a } = two(8);
+    a.write("f", "file");
+    a.write("g/x", "content");
+    stage.settle();
+    a.remove("f");
+    stage.world.clock.pass(60);
+    a.rename("g", "f");
+    stage.world.clock.pass(60);
+    a.write("g", "file");
+    stage.world.clock.pass(10_000);
+    expectAll(stage, { "f/x": "content", g: "file" });
+  });
+
   test("nothing is said twice: a received file is not sent back, and idle clients are silent", () => {
     const { stage, a, b } = two(3);
     a.write("file", "content");

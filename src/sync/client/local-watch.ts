@@ -141,9 +141,7 @@ export class LocalWatch {
     }
     const stat = this.#stat(path);
     if (stat?.kind === "directory") return this.#scanSoon(name);
-    if (stat === undefined || stat.kind !== "file") {
-      for (const known of this.#events.knownBelow(name)) this.hint(known);
-    }
+    if (stat === undefined || stat.kind !== "file") this.#hintBelow(name);
     if (stat?.kind === "file" && this.ignoredBy(name) !== undefined) return this.#scanSoon(name);
     this.hint(name);
   }
@@ -202,8 +200,14 @@ export class LocalWatch {
     const stat = this.#stat(path.path);
     const settled = this.#settler.look(name, stat, nowMs);
     if (settled === undefined) return;
-    if (stat?.kind === "directory") this.#scanSoon(name);
     this.#events.settled(name, settled.state === "file" ? settled.stat : stat);
+    // What was a directory meanwhile, or is one now: events told nothing of it while its name waited.
+    if (stat?.kind === "directory") this.#scanSoon(name);
+    else if (settled.state === "gone") this.#hintBelow(name);
+  }
+
+  #hintBelow(name: string): void {
+    for (const known of this.#events.knownBelow(name)) if (known !== name) this.hint(known);
   }
 
   #scanSlice(): void {
