@@ -55,6 +55,8 @@ export function readLog(log: string): LogEvent[] {
     const [, pidText, seconds, what] = /^(\d+) +(\d+\.\d+) (.*)$/s.exec(line) ?? [];
     if (what === undefined || what.startsWith("+++") || what.startsWith("---")) continue;
     const pid = Number(pidText);
+    // A thread that was gone with its process before it could be asked what it was about to call.
+    if (/^\?\?\?\((?:\) += \?| <unfinished \.\.\.>)$|^<\.\.\. \?\?\? resumed>.*= \?$/.test(what)) continue;
     const resumed = /^<\.\.\. (\w+) resumed>(.*)$/s.exec(what);
     if (resumed !== null) {
       const begun = open.get(pid);
@@ -63,8 +65,6 @@ export function readLog(log: string): LogEvent[] {
       end(pid, begun, resumed[2]!);
       continue;
     }
-    // A thread that was gone with its process before it could be asked what it was about to call.
-    if (/^\?\?\?\(\) += \?$/.test(what)) continue;
     const name = /^(\w+)\(/.exec(what)?.[1];
     if (name === undefined) throw new Error(`unexpected: ${shorten(line)}`);
     const begun: Begun = {
